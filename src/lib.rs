@@ -1,1 +1,7 @@
-//! unskew
+//! unskew.
+
+pub mod digest;
+pub mod error;
+pub mod name;
+pub mod time;
+pub mod value;
