@@ -5,3 +5,4 @@ pub mod error;
 pub mod name;
 pub mod time;
 pub mod value;
+pub mod wasm;
