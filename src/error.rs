@@ -88,7 +88,9 @@ impl Error {
     pub fn limit(what: &str, limit: u64, current: u64, requested: u64) -> Self {
         Self::new(
             Kind::Limit,
-            format!("{what} over the limit: limit {limit}, current {current}, requested {requested}"),
+            format!(
+                "{what} over the limit: limit {limit}, current {current}, requested {requested}"
+            ),
         )
     }
 
@@ -166,7 +168,12 @@ pub fn did_you_mean<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a st
     let candidates: Vec<&str> = candidates.into_iter().collect();
     let nearest = candidates
         .iter()
-        .map(|candidate| (strsim::normalized_damerau_levenshtein(typed, candidate), *candidate))
+        .map(|candidate| {
+            (
+                strsim::normalized_damerau_levenshtein(typed, candidate),
+                *candidate,
+            )
+        })
         .filter(|(similarity, _)| *similarity >= 0.6)
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match nearest {
@@ -193,7 +200,10 @@ mod tests {
 
     #[test]
     fn far_names_list_the_candidates() {
-        assert_eq!(did_you_mean("zzz", ["purchases", "basket"]), "there are: purchases, basket");
+        assert_eq!(
+            did_you_mean("zzz", ["purchases", "basket"]),
+            "there are: purchases, basket"
+        );
         assert_eq!(did_you_mean("zzz", []), "there are none");
     }
 }

@@ -1,5 +1,6 @@
 //! unskew.
 
+pub mod definition;
 pub mod digest;
 pub mod error;
 pub mod name;

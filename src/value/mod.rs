@@ -103,7 +103,13 @@ impl DataType {
     pub fn is_join_key(self) -> bool {
         matches!(
             self,
-            Self::Boolean | Self::Int32 | Self::Int64 | Self::Utf8 | Self::Binary | Self::Date | Self::Timestamp
+            Self::Boolean
+                | Self::Int32
+                | Self::Int64
+                | Self::Utf8
+                | Self::Binary
+                | Self::Date
+                | Self::Timestamp
         )
     }
 }
@@ -134,7 +140,9 @@ impl Serialize for DataType {
 
 impl<'de> Deserialize<'de> for DataType {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -183,5 +191,137 @@ impl fmt::Display for Function {
             write!(f, "; {}", list(&self.params))?;
         }
         write!(f, ") -> ({})", list(&self.outputs))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::ops::Range;
+
+    use arrow::array::BooleanBuilder;
+    use arrow::array::{
+        ArrayRef, BinaryBuilder, Date32Builder, Float32Builder, Float64Builder, Int32Builder,
+        Int64Builder, ListBuilder, StringBuilder, TimestampMicrosecondBuilder,
+    };
+    use proptest::{collection::vec, option, prelude::*};
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// One column of every type, with nulls and the awkward values of each.
+    pub(crate) fn any_columns(
+        rows: Range<usize>,
+    ) -> impl Strategy<Value = (Vec<Field>, Vec<ArrayRef>)> {
+        rows.prop_flat_map(|rows| {
+            let columns = DataType::ALL.map(|data_type| any_column(data_type, rows));
+            columns.to_vec().prop_map(|columns| {
+                let field = |data_type: DataType| Field {
+                    name: format!("c_{}", data_type.name().replace(['<', '>'], "_")),
+                    data_type,
+                    nullable: true,
+                    documentation: String::new(),
+                };
+                (DataType::ALL.map(field).to_vec(), columns)
+            })
+        })
+    }
+
+    /// Floats among which the awkward ones are common; every NaN is the canonical one.
+    fn any_float() -> impl Strategy<Value = f64> {
+        prop_oneof![
+            any::<f64>().prop_filter("canonical NaN only", |x| !x.is_nan()),
+            proptest::sample::select(vec![
+                0.0,
+                -0.0,
+                f64::INFINITY,
+                f64::NEG_INFINITY,
+                f64::MIN_POSITIVE,
+                f64::MAX,
+                5e-324
+            ]),
+            Just(f64::from_bits(0x7ff8_0000_0000_0000)),
+        ]
+    }
+
+    fn any_float32() -> impl Strategy<Value = f32> {
+        any_float().prop_map(|x| {
+            if x.is_nan() {
+                f32::from_bits(0x7fc0_0000)
+            } else {
+                x as f32
+            }
+        })
+    }
+
+    macro_rules! column {
+        ($values:expr, $rows:expr, $builder:expr) => {
+            vec(option::of($values), $rows)
+                .prop_map(|values| {
+                    let mut builder = $builder;
+                    for value in values {
+                        builder.append_option(value);
+                    }
+                    Arc::new(builder.finish()) as ArrayRef
+                })
+                .boxed()
+        };
+    }
+
+    macro_rules! lists {
+        ($values:expr, $rows:expr, $builder:expr) => {
+            vec(option::of(vec($values, 0..4)), $rows)
+                .prop_map(|lists| {
+                    let mut builder = ListBuilder::new($builder);
+                    for list in lists {
+                        builder.append_option(list.map(|list| list.into_iter().map(Some)));
+                    }
+                    Arc::new(builder.finish()) as ArrayRef
+                })
+                .boxed()
+        };
+    }
+
+    /// A column of a type.
+    pub(crate) fn any_column(data_type: DataType, rows: usize) -> BoxedStrategy<ArrayRef> {
+        match data_type {
+            DataType::Boolean => column!(any::<bool>(), rows, BooleanBuilder::new()),
+            DataType::Int32 => column!(any::<i32>(), rows, Int32Builder::new()),
+            DataType::Int64 => column!(any::<i64>(), rows, Int64Builder::new()),
+            DataType::Float32 => column!(any_float32(), rows, Float32Builder::new()),
+            DataType::Float64 => column!(any_float(), rows, Float64Builder::new()),
+            DataType::Utf8 => column!(any::<String>(), rows, StringBuilder::new()),
+            DataType::Binary => column!(vec(any::<u8>(), 0..9), rows, BinaryBuilder::new()),
+            DataType::Date => column!(any::<i32>(), rows, Date32Builder::new()),
+            DataType::Timestamp => column!(
+                any::<i64>(),
+                rows,
+                TimestampMicrosecondBuilder::new().with_data_type(DataType::Timestamp.to_arrow())
+            ),
+            DataType::ListInt64 => lists!(any::<i64>(), rows, Int64Builder::new()),
+            DataType::ListFloat32 => lists!(any_float32(), rows, Float32Builder::new()),
+            DataType::ListFloat64 => lists!(any_float(), rows, Float64Builder::new()),
+            DataType::ListUtf8 => lists!(any::<String>(), rows, StringBuilder::new()),
+        }
+    }
+
+    #[test]
+    fn functions_are_shown_with_their_types() {
+        let field = |name: &str, data_type, nullable| Field {
+            name: name.into(),
+            data_type,
+            nullable,
+            documentation: String::new(),
+        };
+        let function = Function {
+            name: "standardize".into(),
+            documentation: String::new(),
+            params: vec![field("mean", DataType::Float64, false)],
+            inputs: vec![field("x", DataType::Float64, true)],
+            outputs: vec![field("z", DataType::ListUtf8, false)],
+        };
+        assert_eq!(
+            function.to_string(),
+            "standardize(x: float64?; mean: float64) -> (z: list<utf8>)"
+        );
     }
 }

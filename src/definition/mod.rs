@@ -1,0 +1,5 @@
+//! What users declare: read, checked, compared. Pure: files, schemas and transforms are handed in.
+
+mod model;
+
+pub use model::*;
