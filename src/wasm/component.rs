@@ -1,12 +1,35 @@
 //! From bytes to a component this runtime can run: what is checked before a single instruction
 //! of it is compiled.
 
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 
 use super::{bindings::INTERFACE, limits::Limits};
 use crate::error::{Error, Result};
 
-/// Refuses whatever is not a transform, by its outermost layer alone.
+/// The WebAssembly features a component may use; all others are refused here, also those that a
+/// later Wasmtime turns on by itself.
+const FEATURES: WasmFeatures = WasmFeatures::BULK_MEMORY
+    .union(WasmFeatures::COMPONENT_MODEL)
+    .union(WasmFeatures::EXTENDED_CONST)
+    .union(WasmFeatures::FLOATS)
+    .union(WasmFeatures::MULTI_VALUE)
+    .union(WasmFeatures::MUTABLE_GLOBAL)
+    .union(WasmFeatures::REFERENCE_TYPES)
+    .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
+    .union(WasmFeatures::SIGN_EXTENSION)
+    .union(WasmFeatures::SIMD);
+
+/// The names of [`FEATURES`], in ascending order.
+pub(super) fn feature_names() -> Vec<String> {
+    let mut names: Vec<_> = FEATURES
+        .iter_names()
+        .map(|(name, _)| name.to_lowercase())
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+/// Refuses whatever is not a valid component of this world.
 ///
 /// # Errors
 /// [`Kind::Limit`](crate::error::Kind::Limit) for too many bytes;
@@ -59,29 +82,35 @@ struct Outline {
 
 fn outline(bytes: &[u8]) -> Result<Outline> {
     let mut outline = Outline::default();
+    Validator::new_with_features(FEATURES)
+        .validate_all(bytes)
+        .map_err(invalid)?;
     let mut depth = 0_u32;
     for payload in Parser::new(0).parse_all(bytes) {
-        read(payload, &mut depth, &mut outline)
-            .map_err(|error| not_a_transform(format!("it is not a valid component: {error}")))?;
+        let payload = payload.map_err(invalid)?;
+        read(&payload, &mut depth, &mut outline).map_err(invalid)?;
     }
     Ok(outline)
 }
 
-fn read(
-    payload: wasmparser::Result<Payload<'_>>,
-    depth: &mut u32,
-    outline: &mut Outline,
-) -> wasmparser::Result<()> {
-    match payload? {
-        Payload::Version { encoding: Encoding::Module | Encoding::Component, .. } => *depth += 1,
+fn invalid(error: wasmparser::BinaryReaderError) -> Error {
+    not_a_transform(format!("it is not a valid component: {error}"))
+}
+
+fn read(payload: &Payload<'_>, depth: &mut u32, outline: &mut Outline) -> wasmparser::Result<()> {
+    match payload {
+        Payload::Version {
+            encoding: Encoding::Module | Encoding::Component,
+            ..
+        } => *depth += 1,
         Payload::End(_) => *depth = depth.saturating_sub(1),
         Payload::ComponentImportSection(imports) if *depth == 1 => {
-            for import in imports {
+            for import in imports.clone() {
                 outline.imports.push(import?.name.name.to_owned());
             }
         }
         Payload::ComponentExportSection(exports) if *depth == 1 => {
-            for export in exports {
+            for export in exports.clone() {
                 outline.exports.push(export?.name.name.to_owned());
             }
         }
@@ -106,7 +135,9 @@ fn imports_refused(imports: &[String]) -> Error {
 /// Tells another version of the interface from another interface.
 fn no_transform(exports: &[String]) -> Error {
     let (interface, version) = INTERFACE.split_once('@').unwrap_or((INTERFACE, ""));
-    let ours = exports.iter().find_map(|export| export.strip_prefix(interface)?.strip_prefix('@'));
+    let ours = exports
+        .iter()
+        .find_map(|export| export.strip_prefix(interface)?.strip_prefix('@'));
     if let Some(other) = ours {
         return not_a_transform(format!(
             "it exports version {other} of {interface}, and this unskew runs {version}"
@@ -117,6 +148,8 @@ fn no_transform(exports: &[String]) -> Error {
         true => "nothing".to_owned(),
         false => exports.join(", "),
     };
-    not_a_transform(format!("it does not export {INTERFACE}; it exports {found}"))
-        .with_hint("a crate exports its functions with `unskew_sdk::export!`")
+    not_a_transform(format!(
+        "it does not export {INTERFACE}; it exports {found}"
+    ))
+    .with_hint("a crate exports its functions with `unskew_sdk::export!`")
 }

@@ -32,7 +32,10 @@ fn check_functions(answer: Vec<v1::Function>, limits: &Limits) -> Result<Vec<Fun
     if functions.is_empty() {
         return Err(Error::transform("it has no functions"));
     }
-    check_names("function", functions.iter().map(|function| function.name.as_str()))?;
+    check_names(
+        "function",
+        functions.iter().map(|function| function.name.as_str()),
+    )?;
     for function in &functions {
         check_fields(function, limits)
             .map_err(|error| error.context(format!("function \"{}\"", function.name)))?;
@@ -42,15 +45,28 @@ fn check_functions(answer: Vec<v1::Function>, limits: &Limits) -> Result<Vec<Fun
 
 /// Params and inputs share one space of names; outputs have their own.
 fn check_fields(function: &Function, limits: &Limits) -> Result<()> {
-    let Function { params, inputs, outputs, .. } = function;
+    let Function {
+        params,
+        inputs,
+        outputs,
+        ..
+    } = function;
     let count = (params.len() + inputs.len() + outputs.len()) as u64;
     if count > u64::from(limits.fields) {
-        return Err(exceeded("params, inputs and outputs", limits.fields.into(), 0, count));
+        return Err(exceeded(
+            "params, inputs and outputs",
+            limits.fields.into(),
+            0,
+            count,
+        ));
     }
     if outputs.is_empty() {
         return Err(Error::transform("it has no outputs"));
     }
-    check_names("param or input", params.iter().chain(inputs).map(|field| field.name.as_str()))?;
+    check_names(
+        "param or input",
+        params.iter().chain(inputs).map(|field| field.name.as_str()),
+    )?;
     check_names("output", outputs.iter().map(|field| field.name.as_str()))
 }
 
@@ -59,11 +75,15 @@ fn check_names<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(
     for name in names {
         if !is_identifier(name) {
             let shown: String = name.chars().take(64).collect();
-            return Err(Error::transform(format!("not a name of a {what}: {shown:?}"))
-                .with_hint(IDENTIFIER_RULE));
+            return Err(
+                Error::transform(format!("not a name of a {what}: {shown:?}"))
+                    .with_hint(IDENTIFIER_RULE),
+            );
         }
         if !seen.insert(name) {
-            return Err(Error::transform(format!("two of the name \"{name}\" for a {what}")));
+            return Err(Error::transform(format!(
+                "two of the name \"{name}\" for a {what}"
+            )));
         }
     }
     Ok(())

@@ -69,7 +69,11 @@ impl Runtime {
         let engine = engine::start(&limits)?;
         let slots = Slots::new(limits.concurrent_calls);
         Ok(Self(Arc::new(Inner {
-            host: Arc::new(Host { engine, limits, slots }),
+            host: Arc::new(Host {
+                engine,
+                limits,
+                slots,
+            }),
             profile: RuntimeProfile::standard()?,
             loaded: Mutex::default(),
         })))
@@ -112,7 +116,10 @@ impl Runtime {
 
     fn compile(&self, bytes: &[u8]) -> Result<Component> {
         Component::from_binary(&self.0.host.engine, bytes).map_err(|error| {
-            Error::invalid(format!("not a transform: it does not compile: {}", error.root_cause()))
+            Error::invalid(format!(
+                "not a transform: it does not compile: {}",
+                error.root_cause()
+            ))
         })
     }
 }

@@ -51,9 +51,14 @@ impl std::fmt::Debug for Transform {
 
 impl Transform {
     pub(super) fn new(digest: Digest, sandbox: Sandbox) -> Result<Self> {
-        let functions = describe(&sandbox)
-            .map_err(|error| error.context(format!("the description of {} failed", digest.short())))?;
-        Ok(Self { digest, functions, sandbox })
+        let functions = describe(&sandbox).map_err(|error| {
+            error.context(format!("the description of {} failed", digest.short()))
+        })?;
+        Ok(Self {
+            digest,
+            functions,
+            sandbox,
+        })
     }
 
     /// The digest of the component.
@@ -71,7 +76,10 @@ impl Transform {
     /// # Errors
     /// [`Kind::NotFound`](crate::error::Kind::NotFound), naming the functions there are.
     pub fn function(&self, name: &str) -> Result<usize> {
-        let place = self.functions.iter().position(|function| function.name == name);
+        let place = self
+            .functions
+            .iter()
+            .position(|function| function.name == name);
         place.ok_or_else(|| {
             let names = self.functions.iter().map(|function| function.name.as_str());
             Error::not_found(format!("no function \"{name}\" in {}", self.digest.short()))
@@ -107,12 +115,25 @@ impl Transform {
         })?;
         let failed = |error: Error| {
             let Function { name, .. } = signature;
-            error.context(format!("function \"{name}\" of {} failed", self.digest.short()))
+            error.context(format!(
+                "function \"{name}\" of {} failed",
+                self.digest.short()
+            ))
         };
-        let call = Call { signature, limits: self.limits(), rows };
-        let params = call.arguments("param", &signature.params, params, 1).map_err(failed)?;
-        let inputs = call.arguments("input", &signature.inputs, inputs, rows).map_err(failed)?;
-        let answer = self.apply(function, &call, &params, &inputs).map_err(failed)?;
+        let call = Call {
+            signature,
+            limits: self.limits(),
+            rows,
+        };
+        let params = call
+            .arguments("param", &signature.params, params, 1)
+            .map_err(failed)?;
+        let inputs = call
+            .arguments("input", &signature.inputs, inputs, rows)
+            .map_err(failed)?;
+        let answer = self
+            .apply(function, &call, &params, &inputs)
+            .map_err(failed)?;
         call.check_answer(answer, &inputs).map_err(failed)
     }
 
@@ -123,17 +144,22 @@ impl Transform {
         call: &Call<'_>,
         params: &[ArrayRef],
         inputs: &[ArrayRef],
-    ) -> Result<v1::OutcomeResult> {
+    ) -> Result<v1::Outcome> {
         let params = call.lower(&call.signature.params, params);
         let inputs = call.lower(&call.signature.inputs, inputs);
         let rows = call.check_size(&params, &inputs)?;
         let params: Vec<_> = params.iter().map(Lowered::param).collect();
         let inputs: Vec<_> = inputs.iter().map(Lowered::param).collect();
-        let batch = v1::BatchParam { rows, columns: &inputs };
-        let answer = self.sandbox.call(call.limits.output_bytes, |instance, store| {
-            let functions = instance.unskew_transform_functions();
-            functions.call_apply(store, function as u32, &params, batch)
-        })?;
+        let batch = v1::Batch {
+            rows,
+            columns: &inputs,
+        };
+        let answer = self
+            .sandbox
+            .call(call.limits.output_bytes, |instance, store| {
+                let functions = instance.unskew_transform_functions();
+                functions.call_apply(store, function as u32, &params, batch)
+            })?;
         answer.map_err(|refusal| {
             let message = cut(refusal.message, call.limits.error_text_bytes);
             Error::transform(format!("it refused the call: {message}"))
@@ -159,32 +185,45 @@ impl Call<'_> {
     ) -> Result<Vec<ArrayRef>> {
         if arrays.len() != fields.len() {
             let (given, wanted) = (arrays.len(), fields.len());
-            return Err(Error::invalid(format!("{given} {what} columns instead of {wanted}")));
+            return Err(Error::invalid(format!(
+                "{given} {what} columns instead of {wanted}"
+            )));
         }
         let columns = fields.iter().zip(arrays);
-        columns.map(|(field, array)| argument(what, field, array, rows)).collect()
+        columns
+            .map(|(field, array)| argument(what, field, array, rows))
+            .collect()
     }
 
     fn lower<'a>(&self, fields: &[Field], arrays: &'a [ArrayRef]) -> Vec<Lowered<'a>> {
         let columns = fields.iter().zip(arrays);
-        columns.map(|(field, array)| lower(array, field.data_type)).collect()
+        columns
+            .map(|(field, array)| lower(array, field.data_type))
+            .collect()
     }
 
     /// The number of rows, when it and the bytes are within the limits.
     fn check_size(&self, params: &[Lowered<'_>], inputs: &[Lowered<'_>]) -> Result<u32> {
-        let Limits { rows, input_bytes, .. } = *self.limits;
+        let Limits {
+            rows, input_bytes, ..
+        } = *self.limits;
         let size = params.iter().chain(inputs).map(Lowered::size).sum();
         if size > input_bytes {
             return Err(Error::limit("bytes of the inputs", input_bytes, 0, size));
         }
         match u32::try_from(self.rows) {
             Ok(count) if count <= rows => Ok(count),
-            _ => Err(Error::limit("rows of one call", rows.into(), 0, self.rows as u64)),
+            _ => Err(Error::limit(
+                "rows of one call",
+                rows.into(),
+                0,
+                self.rows as u64,
+            )),
         }
     }
 
     /// The outcome, when the answer is one.
-    fn check_answer(&self, answer: v1::OutcomeResult, inputs: &[ArrayRef]) -> Result<Outcome> {
+    fn check_answer(&self, answer: v1::Outcome, inputs: &[ArrayRef]) -> Result<Outcome> {
         let outputs = &self.signature.outputs;
         if answer.columns.len() != outputs.len() {
             let (returned, declared) = (answer.columns.len(), outputs.len());
@@ -194,16 +233,29 @@ impl Call<'_> {
         }
         let errors = self.check_errors(answer.errors)?;
         let failed = self.failed_rows(&errors);
-        let required = self.signature.inputs.iter().zip(inputs).filter(|(field, _)| !field.nullable);
+        let required = self
+            .signature
+            .inputs
+            .iter()
+            .zip(inputs)
+            .filter(|(field, _)| !field.nullable);
         let mask = union(required.map(|(_, array)| array).chain(&[]), failed.as_ref());
         let excused = union(inputs.iter(), failed.as_ref());
         let column = |(field, column): (&Field, v1::ColumnResult)| {
-            let expected = Answer { data_type: field.data_type, rows: self.rows, mask: mask.as_ref() };
+            let expected = Answer {
+                data_type: field.data_type,
+                rows: self.rows,
+                mask: mask.as_ref(),
+            };
             lift(column, expected)
                 .and_then(|array| check_nulls(field, array, excused.as_ref()))
                 .map_err(|error| error.context(format!("output \"{}\"", field.name)))
         };
-        let columns = outputs.iter().zip(answer.columns).map(column).collect::<Result<_>>()?;
+        let columns = outputs
+            .iter()
+            .zip(answer.columns)
+            .map(column)
+            .collect::<Result<_>>()?;
         Ok(Outcome { columns, errors })
     }
 
@@ -225,7 +277,10 @@ impl Call<'_> {
                 )));
             }
             next = row + 1;
-            checked.push(RowError { row, message: cut(message, self.limits.error_text_bytes) });
+            checked.push(RowError {
+                row,
+                message: cut(message, self.limits.error_text_bytes),
+            });
         }
         Ok(checked)
     }
@@ -241,14 +296,20 @@ impl Call<'_> {
 }
 
 fn argument(what: &str, field: &Field, array: &ArrayRef, rows: usize) -> Result<ArrayRef> {
-    let Field { name, data_type, .. } = field;
+    let Field {
+        name, data_type, ..
+    } = field;
     if *array.data_type() != data_type.to_arrow() {
         let given = array.data_type();
-        return Err(Error::invalid(format!("{what} \"{name}\" is {given} instead of {data_type}")));
+        return Err(Error::invalid(format!(
+            "{what} \"{name}\" is {given} instead of {data_type}"
+        )));
     }
     if array.len() != rows {
         let given = array.len();
-        return Err(Error::invalid(format!("{what} \"{name}\" has {given} rows instead of {rows}")));
+        return Err(Error::invalid(format!(
+            "{what} \"{name}\" has {given} rows instead of {rows}"
+        )));
     }
     settle(array, *data_type)
 }
@@ -263,14 +324,19 @@ fn union<'a>(
 
 /// An output that is not nullable is null only where an input is, or the row failed.
 fn check_nulls(field: &Field, array: ArrayRef, excused: Option<&NullBuffer>) -> Result<ArrayRef> {
-    let Some(nulls) = array.nulls().filter(|nulls| !field.nullable && nulls.null_count() > 0) else {
+    let Some(nulls) = array
+        .nulls()
+        .filter(|nulls| !field.nullable && nulls.null_count() > 0)
+    else {
         return Ok(array);
     };
     if excused.is_some_and(|excused| excused.contains(nulls)) {
         return Ok(array);
     }
     let excuse = |row| excused.is_some_and(|excused| excused.is_null(row));
-    let row = (0..array.len()).find(|row| nulls.is_null(*row) && !excuse(*row)).unwrap_or_default();
+    let row = (0..array.len())
+        .find(|row| nulls.is_null(*row) && !excuse(*row))
+        .unwrap_or_default();
     Err(Error::transform(format!(
         "it is null in row {row}, where no input is, and is not declared nullable"
     )))

@@ -3,10 +3,7 @@
 use wasmtime::Trap;
 
 use super::limits::{Limits, exceeded};
-use crate::{
-    error::Error,
-    time::Span,
-};
+use crate::{error::Error, time::Span};
 
 /// What Wasmtime says when a guest's answer has more bytes than the store allows. The type of
 /// this error is private to Wasmtime; a test of the sandbox holds the text.
@@ -22,7 +19,12 @@ pub(super) fn ended(error: &wasmtime::Error, limits: &Limits, output_bytes: u64)
     }
     let reason = error.root_cause().to_string();
     if reason.contains(ANSWER_TOO_LARGE) {
-        return exceeded("bytes of the answer", output_bytes, output_bytes, output_bytes + 1);
+        return exceeded(
+            "bytes of the answer",
+            output_bytes,
+            output_bytes,
+            output_bytes + 1,
+        );
     }
     Error::transform(format!("its answer cannot be read: {reason}"))
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array, ArrayRef, ArrowPrimitiveType, BooleanArray, ByteArrayType, GenericByteArray, ListArray,
+        Array, ArrayRef, ArrowPrimitiveType, BooleanArray, GenericByteArray, ListArray,
         PrimitiveArray,
     },
     buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer},
     datatypes::{
-        ArrowNativeType, BinaryType, Date32Type, Field, Float32Type, Float64Type, Int32Type, Int64Type,
-        TimestampMicrosecondType, Utf8Type,
+        ArrowNativeType, BinaryType, ByteArrayType, Date32Type, Field, Float32Type, Float64Type,
+        Int32Type, Int64Type, TimestampMicrosecondType, Utf8Type,
     },
 };
 
@@ -47,8 +47,14 @@ pub(in crate::wasm) fn lift(column: v1::ColumnResult, answer: Answer<'_>) -> Res
     Ok(canonical_nan(&array))
 }
 
-fn values(values: v1::ValuesResult, answer: Answer<'_>, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
-    let Answer { data_type, rows, .. } = answer;
+fn values(
+    values: v1::ValuesResult,
+    answer: Answer<'_>,
+    nulls: Option<NullBuffer>,
+) -> Result<ArrayRef> {
+    let Answer {
+        data_type, rows, ..
+    } = answer;
     use v1::ValuesResult as Values;
     Ok(match (data_type, values) {
         (DataType::Boolean, Values::Boolean(bits)) => {
@@ -56,9 +62,15 @@ fn values(values: v1::ValuesResult, answer: Answer<'_>, nulls: Option<NullBuffer
         }
         (DataType::Int32, Values::Int32(values)) => primitive::<Int32Type>(values, rows, nulls)?,
         (DataType::Int64, Values::Int64(values)) => primitive::<Int64Type>(values, rows, nulls)?,
-        (DataType::Float32, Values::Float32(values)) => primitive::<Float32Type>(values, rows, nulls)?,
-        (DataType::Float64, Values::Float64(values)) => primitive::<Float64Type>(values, rows, nulls)?,
-        (DataType::Utf8, Values::Utf8(items)) => Arc::new(bytes::<Utf8Type>(items, Some(rows), nulls)?),
+        (DataType::Float32, Values::Float32(values)) => {
+            primitive::<Float32Type>(values, rows, nulls)?
+        }
+        (DataType::Float64, Values::Float64(values)) => {
+            primitive::<Float64Type>(values, rows, nulls)?
+        }
+        (DataType::Utf8, Values::Utf8(items)) => {
+            Arc::new(bytes::<Utf8Type>(items, Some(rows), nulls)?)
+        }
         (DataType::Binary, Values::Binary(items)) => {
             Arc::new(bytes::<BinaryType>(items, Some(rows), nulls)?)
         }
@@ -74,12 +86,15 @@ fn values(values: v1::ValuesResult, answer: Answer<'_>, nulls: Option<NullBuffer
             list(offsets, self::items::<Float64Type>(items), rows, nulls)?
         }
         (DataType::ListUtf8, Values::ListUtf8(v1::VarUtf8Result { offsets, items })) => {
-            let strings = bytes::<Utf8Type>(items, None, None).map_err(|error| error.context("items"))?;
+            let strings =
+                bytes::<Utf8Type>(items, None, None).map_err(|error| error.context("items"))?;
             list(offsets, Arc::new(strings), rows, nulls)?
         }
         (declared, returned) => {
             let returned = type_of(&returned);
-            return Err(Error::transform(format!("it is {returned} and declared {declared}")));
+            return Err(Error::transform(format!(
+                "it is {returned} and declared {declared}"
+            )));
         }
     })
 }
@@ -123,7 +138,9 @@ fn bitmap(bytes: Vec<u8>, rows: usize, what: &str) -> Result<BooleanBuffer> {
     }
     let stray = |last: &u8| rows % 8 != 0 && last >> (rows % 8) != 0;
     if bytes.last().is_some_and(stray) {
-        return Err(Error::transform(format!("its {what} bitmap has bits set behind its {rows} rows")));
+        return Err(Error::transform(format!(
+            "its {what} bitmap has bits set behind its {rows} rows"
+        )));
     }
     Ok(BooleanBuffer::new(Buffer::from_vec(bytes), 0, rows))
 }
@@ -131,7 +148,9 @@ fn bitmap(bytes: Vec<u8>, rows: usize, what: &str) -> Result<BooleanBuffer> {
 fn check_length(length: usize, rows: usize) -> Result<()> {
     match length == rows {
         true => Ok(()),
-        false => Err(Error::transform(format!("it has {length} values for {rows} rows"))),
+        false => Err(Error::transform(format!(
+            "it has {length} values for {rows} rows"
+        ))),
     }
 }
 
@@ -141,13 +160,18 @@ fn primitive<T: ArrowPrimitiveType>(
     nulls: Option<NullBuffer>,
 ) -> Result<ArrayRef> {
     check_length(values.len(), rows)?;
-    Ok(Arc::new(PrimitiveArray::<T>::new(ScalarBuffer::from(values), nulls)))
+    Ok(Arc::new(PrimitiveArray::<T>::new(
+        ScalarBuffer::from(values),
+        nulls,
+    )))
 }
 
 fn timestamps(values: Vec<i64>, rows: usize, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
     check_length(values.len(), rows)?;
     let array = PrimitiveArray::<TimestampMicrosecondType>::new(ScalarBuffer::from(values), nulls);
-    Ok(Arc::new(array.with_data_type(DataType::Timestamp.to_arrow())))
+    Ok(Arc::new(
+        array.with_data_type(DataType::Timestamp.to_arrow()),
+    ))
 }
 
 /// Strings or bytes; of a list of strings the number of items is not known before.
@@ -188,13 +212,21 @@ fn list(
 fn offsets(offsets: Vec<i32>, rows: usize, length: usize) -> Result<OffsetBuffer<i32>> {
     let wrong = |what: String| Err(Error::transform(format!("its offsets {what}")));
     if offsets.len() != rows + 1 {
-        return wrong(format!("are {} for {rows} rows, and have to be {}", offsets.len(), rows + 1));
+        return wrong(format!(
+            "are {} for {rows} rows, and have to be {}",
+            offsets.len(),
+            rows + 1
+        ));
     }
     if offsets[0] != 0 {
         return wrong(format!("start at {}, not at 0", offsets[0]));
     }
     if let Some(row) = offsets.windows(2).position(|ends| ends[1] < ends[0]) {
-        return wrong(format!("decrease in row {row}, from {} to {}", offsets[row], offsets[row + 1]));
+        return wrong(format!(
+            "decrease in row {row}, from {} to {}",
+            offsets[row],
+            offsets[row + 1]
+        ));
     }
     let last = offsets[rows];
     if last.as_usize() != length {

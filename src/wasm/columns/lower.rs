@@ -4,14 +4,14 @@ use std::{borrow::Cow, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, ArrowPrimitiveType, AsArray, ByteArrayType, GenericByteArray, ListArray,
-        PrimitiveArray, UInt32Array,
+        Array, ArrayRef, ArrowPrimitiveType, AsArray, GenericByteArray, ListArray, PrimitiveArray,
+        UInt32Array,
     },
     buffer::{BooleanBuffer, NullBuffer, ScalarBuffer},
     compute::take,
     datatypes::{
-        ArrowNativeTypeOp, BinaryType, Date32Type, Float32Type, Float64Type, Int32Type, Int64Type,
-        TimestampMicrosecondType, Utf8Type,
+        ArrowNativeTypeOp, BinaryType, ByteArrayType, Date32Type, Float32Type, Float64Type,
+        Int32Type, Int64Type, TimestampMicrosecondType, Utf8Type,
     },
 };
 
@@ -39,9 +39,10 @@ pub(in crate::wasm) fn settle(array: &ArrayRef, data_type: DataType) -> Result<A
         DataType::Timestamp => clear::<TimestampMicrosecondType>(&array, nulls),
         DataType::Utf8 => close_up(&array, array.as_string::<i32>().value_offsets(), nulls)?,
         DataType::Binary => close_up(&array, array.as_binary::<i32>().value_offsets(), nulls)?,
-        DataType::ListInt64 | DataType::ListFloat32 | DataType::ListFloat64 | DataType::ListUtf8 => {
-            close_up(&array, array.as_list::<i32>().value_offsets(), nulls)?
-        }
+        DataType::ListInt64
+        | DataType::ListFloat32
+        | DataType::ListFloat64
+        | DataType::ListUtf8 => close_up(&array, array.as_list::<i32>().value_offsets(), nulls)?,
     };
     Ok(settled.unwrap_or(array))
 }
@@ -74,7 +75,9 @@ fn close_up(array: &ArrayRef, offsets: &[i32], nulls: &NullBuffer) -> Result<Opt
         .map_err(|_| Error::internal(format!("a batch of {} rows", array.len())))?;
     let every = UInt32Array::new((0..rows).collect(), Some(nulls.clone()));
     let closed = take(array, &every, None);
-    closed.map(Some).map_err(|error| Error::internal(format!("cannot copy a column: {error}")))
+    closed
+        .map(Some)
+        .map_err(|error| Error::internal(format!("cannot copy a column: {error}")))
 }
 
 /// A column as the guest gets it, borrowed from an Arrow array wherever that has the layout.
@@ -143,7 +146,10 @@ pub(in crate::wasm) fn lower(array: &ArrayRef, data_type: DataType) -> Lowered<'
             Values::ListUtf8(from_zero(array.value_offsets()), items)
         }
     };
-    Lowered { values, validity: validity(array) }
+    Lowered {
+        values,
+        validity: validity(array),
+    }
 }
 
 fn validity(array: &ArrayRef) -> Cow<'_, [u8]> {
@@ -186,7 +192,10 @@ fn bytes<T: ByteArrayType<Offset = i32>>(
 ) -> Bytes<'_> {
     let offsets = &array.value_offsets()[start..=end];
     let (first, last) = ends(offsets);
-    Bytes { offsets: from_zero(offsets), bytes: &array.value_data()[first..last] }
+    Bytes {
+        offsets: from_zero(offsets),
+        bytes: &array.value_data()[first..last],
+    }
 }
 
 fn list<T: ArrowPrimitiveType>(array: &ListArray) -> (Cow<'_, [i32]>, &[T::Native]) {
@@ -212,7 +221,10 @@ fn from_zero(offsets: &[i32]) -> Cow<'_, [i32]> {
 impl Lowered<'_> {
     /// The column for the call.
     pub(in crate::wasm) fn param(&self) -> v1::ColumnParam<'_> {
-        v1::ColumnParam { values: self.values.param(), validity: &self.validity }
+        v1::ColumnParam {
+            values: self.values.param(),
+            validity: &self.validity,
+        }
     }
 
     /// The bytes that cross the boundary.
@@ -242,9 +254,10 @@ impl Values<'_> {
             Self::ListFloat64(offsets, items) => {
                 v1::ValuesParam::ListFloat64(v1::VarFloat64Param { offsets, items })
             }
-            Self::ListUtf8(offsets, items) => {
-                v1::ValuesParam::ListUtf8(v1::VarUtf8Param { offsets, items: items.param() })
-            }
+            Self::ListUtf8(offsets, items) => v1::ValuesParam::ListUtf8(v1::VarUtf8Param {
+                offsets,
+                items: items.param(),
+            }),
         }
     }
 
@@ -266,7 +279,10 @@ impl Values<'_> {
 
 impl Bytes<'_> {
     fn param(&self) -> v1::VarBytesParam<'_> {
-        v1::VarBytesParam { offsets: &self.offsets, bytes: self.bytes }
+        v1::VarBytesParam {
+            offsets: &self.offsets,
+            bytes: self.bytes,
+        }
     }
 
     fn size(&self) -> usize {
