@@ -19,7 +19,11 @@ mod engine;
 mod limits;
 mod sandbox;
 mod slots;
+#[cfg(test)]
+pub(crate) mod testing;
 mod transform;
+#[cfg(test)]
+mod tests;
 mod trap;
 
 use std::{
