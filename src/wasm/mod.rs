@@ -1,0 +1,129 @@
+//! The sandbox: the only part of the crate that knows how WebAssembly is run.
+//!
+//! A [`Runtime`] loads components and gives [`Transform`]s; a transform is called with Arrow
+//! columns. What a guest could do, and what stands against it:
+//!
+//! - reach out of the sandbox: `component` refuses every import, and names it;
+//! - answer differently elsewhere or another time: `engine` has the one list of settings, and
+//!   every call has a fresh instance (`sandbox`);
+//! - use too much: `limits`, the deadline in `engine`, the queue in `slots`;
+//! - end badly: `trap` says how, in words;
+//! - lie about itself or answer nonsense: `description`, `columns`, `transform`;
+//! - have somebody else's machine code run as its own: `cache`.
+
+mod bindings;
+mod columns;
+mod component;
+mod description;
+mod engine;
+mod limits;
+mod sandbox;
+mod slots;
+#[cfg(test)]
+pub(crate) mod testing;
+mod transform;
+#[cfg(test)]
+mod tests;
+mod trap;
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use wasmtime::component::Component;
+
+pub use engine::RuntimeProfile;
+pub use limits::Limits;
+pub use transform::{Outcome, RowError, Transform};
+
+use crate::{
+    digest::Digest,
+    error::{Error, Result},
+};
+use sandbox::{Host, Sandbox};
+use slots::Slots;
+
+/// The engine, the pool of instances and the compiled code. Clones share all of it.
+#[derive(Debug, Clone)]
+pub struct Runtime(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    host: Arc<Host>,
+    profile: RuntimeProfile,
+    loaded: Mutex<HashMap<Digest, Arc<Loaded>>>,
+}
+
+/// The transform of a digest, while anybody holds it. The lock is held during compilation: who
+/// comes second waits and finds the work done.
+#[derive(Debug, Default)]
+struct Loaded(Mutex<Weak<Transform>>);
+
+impl Runtime {
+    /// Starts an engine with these limits.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`](crate::error::Kind::Invalid) for impossible limits,
+    /// [`Kind::Unavailable`](crate::error::Kind::Unavailable) when the system refuses the address
+    /// space.
+    pub fn new(limits: Limits, _cache_dir: Option<PathBuf>) -> Result<Self> {
+        limits.check()?;
+        let engine = engine::start(&limits)?;
+        let slots = Slots::new(limits.concurrent_calls);
+        Ok(Self(Arc::new(Inner {
+            host: Arc::new(Host {
+                engine,
+                limits,
+                slots,
+            }),
+            profile: RuntimeProfile::standard()?,
+            loaded: Mutex::default(),
+        })))
+    }
+
+    /// What besides a component decides on its results.
+    pub fn profile(&self) -> &RuntimeProfile {
+        &self.0.profile
+    }
+
+    /// The limits of every call.
+    pub fn limits(&self) -> &Limits {
+        &self.0.host.limits
+    }
+
+    /// Makes a transform of the bytes of a component. The same bytes give the same transform as
+    /// long as anybody holds it, and are compiled once however many ask at a time.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`](crate::error::Kind::Invalid) for bytes that are no transform,
+    /// [`Kind::Limit`](crate::error::Kind::Limit) for too many of them, and
+    /// [`Kind::Transform`](crate::error::Kind::Transform) when it cannot describe itself.
+    pub fn load(&self, bytes: &[u8]) -> Result<Arc<Transform>> {
+        component::admit(bytes, self.limits())?;
+        let digest = Digest::of(bytes);
+        let loaded = {
+            let mut all = self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(all.entry(digest).or_default())
+        };
+        let mut loaded = loaded.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(transform) = loaded.upgrade() {
+            return Ok(transform);
+        }
+        let component = self.compile(bytes)?;
+        let sandbox = Sandbox::new(Arc::clone(&self.0.host), &component)?;
+        let transform = Arc::new(Transform::new(digest, sandbox)?);
+        *loaded = Arc::downgrade(&transform);
+        Ok(transform)
+    }
+
+    fn compile(&self, bytes: &[u8]) -> Result<Component> {
+        Component::from_binary(&self.0.host.engine, bytes).map_err(|error| {
+            Error::invalid(format!(
+                "not a transform: it does not compile: {}",
+                error.root_cause()
+            ))
+        })
+    }
+}
