@@ -25,6 +25,7 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// Where another number was given.
+    #[inline]
     pub fn new(
         function: &'static str,
         (params, wanted_params): (&'a [Column], usize),
@@ -32,11 +33,8 @@ impl<'a> Call<'a> {
     ) -> Result<Self, Failure> {
         let (given_params, given_inputs) = (params.len(), batch.columns.len());
         if (given_params, given_inputs) != (wanted_params, wanted_inputs) {
-            let message = format!(
-                "`{function}` was not run: it takes {wanted_params} parameters and {wanted_inputs} \
-                 inputs, but was given {given_params} and {given_inputs}"
-            );
-            return Err(Failure { message });
+            let (wanted, given) = ((wanted_params, wanted_inputs), (given_params, given_inputs));
+            return Err(wrong_number(function, wanted, given));
         }
         let (params, inputs) = (params.iter(), batch.columns.iter());
         Ok(Self {
@@ -65,10 +63,12 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// A view of the next input.
+    /// A view of the next input. Unless the function is given nulls, rows that are null here are
+    /// left out.
     ///
     /// # Errors
     /// Where the column given is not of `T` or not of the batch's number of rows.
+    #[inline]
     pub fn input<T: Input<'a>>(&mut self, name: &'static str) -> Result<T::Reader, Failure> {
         let slot = Slot {
             function: self.function,
@@ -80,22 +80,12 @@ impl<'a> Call<'a> {
                 .ok_or_else(|| missing(self.function, name))?,
             rows: self.rows,
         };
-        T::open(&slot, self)
-    }
-
-    /// Leaves out the rows in which the column in `slot` is null.
-    pub(crate) fn skip_nulls(&mut self, slot: &Slot<'_>) -> Result<(), Failure> {
-        let Some(valid) = slot.validity()? else {
-            return Ok(());
-        };
-        match &mut self.called {
-            Some(called) => called
-                .iter_mut()
-                .zip(valid)
-                .for_each(|(byte, valid)| *byte &= valid),
-            None => self.called = Some(valid.to_vec()),
+        if !T::NULLABLE
+            && let Some(valid) = slot.validity()?
+        {
+            self.called = Some(intersection(self.called.take(), valid));
         }
-        Ok(())
+        T::open(&slot)
     }
 
     /// Calls `function` for every row that is not left out. The two loops are one in meaning; the
@@ -120,7 +110,32 @@ impl<'a> Call<'a> {
     }
 }
 
+/// The rows that are in both bitmaps, where no first bitmap stands for all rows.
+fn intersection(called: Option<Vec<u8>>, valid: &[u8]) -> Vec<u8> {
+    let Some(mut called) = called else {
+        return valid.to_vec();
+    };
+    called
+        .iter_mut()
+        .zip(valid)
+        .for_each(|(byte, valid)| *byte &= valid);
+    called
+}
+
+/// The failure of a call that was given another number of parameters and inputs than it takes.
+#[cold]
+fn wrong_number(function: &str, wanted: (usize, usize), given: (usize, usize)) -> Failure {
+    let (params, inputs) = wanted;
+    let (given_params, given_inputs) = given;
+    let message = format!(
+        "`{function}` was not run: it takes {params} parameters and {inputs} inputs, but was given \
+         {given_params} and {given_inputs}"
+    );
+    Failure { message }
+}
+
 /// The failure of a call that was given fewer columns than it takes.
+#[cold]
 fn missing(function: &str, name: &str) -> Failure {
     Failure {
         message: format!("`{function}` was not run: `{name}` is missing"),

@@ -2,7 +2,6 @@
 
 use crate::abi::{DataType, Failure, Values};
 use crate::bitmap;
-use crate::call::Call;
 use crate::slot::Slot;
 use crate::time::{Date, Timestamp};
 use alloc::borrow::ToOwned;
@@ -25,14 +24,14 @@ pub trait Input<'a>: Sized {
     /// A checked view of a column.
     type Reader;
 
-    /// Checks the column in `slot` and, unless the function is given nulls, has `call` skip its
-    /// null rows.
+    /// Checks the column in `slot`.
     ///
     /// # Errors
     /// Where the column is not of this type and of as many rows as the batch.
-    fn open(slot: &Slot<'a>, call: &mut Call<'_>) -> Result<Self::Reader, Failure>;
+    fn open(slot: &Slot<'a>) -> Result<Self::Reader, Failure>;
 
-    /// What the function is given for `row`, which is one of the batch.
+    /// What the function is given for `row`, which is one of the batch; arbitrary where the row is
+    /// null and the function is not given nulls.
     fn read(reader: &Self::Reader, row: usize) -> Self;
 }
 
@@ -41,8 +40,8 @@ impl<'a, T: InputValue<'a>> Input<'a> for T {
     const NULLABLE: bool = false;
     type Reader = T::Reader;
 
-    fn open(slot: &Slot<'a>, call: &mut Call<'_>) -> Result<Self::Reader, Failure> {
-        call.skip_nulls(slot)?;
+    #[inline]
+    fn open(slot: &Slot<'a>) -> Result<Self::Reader, Failure> {
         T::reader(slot)
     }
 
@@ -57,7 +56,8 @@ impl<'a, T: InputValue<'a>> Input<'a> for Option<T> {
     const NULLABLE: bool = true;
     type Reader = (T::Reader, Option<&'a [u8]>);
 
-    fn open(slot: &Slot<'a>, _: &mut Call<'_>) -> Result<Self::Reader, Failure> {
+    #[inline]
+    fn open(slot: &Slot<'a>) -> Result<Self::Reader, Failure> {
         Ok((T::reader(slot)?, slot.validity()?))
     }
 
@@ -163,6 +163,7 @@ macro_rules! fixed_width {
             const DATA_TYPE: DataType = DataType::$variant;
             type Reader = &'a [$stored];
 
+            #[inline]
             fn reader(slot: &Slot<'a>) -> Result<Self::Reader, Failure> {
                 match &slot.column.values {
                     Values::$variant(values) => slot.one_for_each_row(values),

@@ -10,8 +10,8 @@
 //!     birth_date: Date,
 //!     /// The moment of the request.
 //!     event_time: Timestamp,
-//! ) -> f64 {
-//!     event_time.days_since(birth_date.midnight()) / 365.2425
+//! ) -> Option<f64> {
+//!     Some(event_time.days_since(birth_date.midnight()?) / 365.2425)
 //! }
 //!
 //! export!(age_years);

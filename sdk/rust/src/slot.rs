@@ -22,6 +22,7 @@ pub struct Slot<'a> {
 
 impl<'a> Slot<'a> {
     /// The failure of the call because of this argument.
+    #[cold]
     pub(crate) fn failure(&self, found: impl Display) -> Failure {
         let Slot {
             function,
@@ -35,6 +36,7 @@ impl<'a> Slot<'a> {
     }
 
     /// The failure of the call because the column is of another type.
+    #[cold]
     pub(crate) fn wrong_type(&self, wanted: DataType) -> Failure {
         let found = self.column.values.data_type().name();
         self.failure(format_args!(
@@ -44,15 +46,18 @@ impl<'a> Slot<'a> {
     }
 
     /// `items` if there is one for each row.
+    #[inline]
     pub(crate) fn one_for_each_row<T>(&self, items: &'a [T]) -> Result<&'a [T], Failure> {
         if items.len() == self.rows {
-            return Ok(items);
+            Ok(items)
+        } else {
+            Err(self.wrong_length(items.len()))
         }
-        Err(self.failure(format_args!(
-            "has {} values for {} rows",
-            items.len(),
-            self.rows
-        )))
+    }
+
+    #[cold]
+    fn wrong_length(&self, found: usize) -> Failure {
+        self.failure(format_args!("has {found} values for {} rows", self.rows))
     }
 
     /// `bytes` if they are a bitmap over the rows.

@@ -15,7 +15,6 @@
 //! ```
 
 use crate::abi::{Batch, Column};
-use crate::call::Call;
 use crate::input::Input;
 use crate::output::{ColumnWriter, OutputField};
 use crate::slot::Slot;
@@ -52,9 +51,7 @@ pub fn rows<'a, T: Input<'a>>(column: &'a Column, rows: u32) -> Vec<T> {
         column,
         rows: rows as usize,
     };
-    let columns = batch(rows, []);
-    let mut call = Call::new("rows", (&[], 0), (&columns, 0)).expect("no argument, none wanted");
-    let reader = match T::open(&slot, &mut call) {
+    let reader = match T::open(&slot) {
         Ok(reader) => reader,
         Err(failure) => panic!("{}", failure.message),
     };

@@ -56,11 +56,14 @@ impl Date {
         (self.0 as i64 + 3).rem_euclid(7) as u32 + 1
     }
 
-    /// The first moment of the day.
+    /// The first moment of the day, or `None` where microseconds cannot count that far: before
+    /// the year -290308 or after 294247.
     #[inline]
-    pub const fn midnight(self) -> Timestamp {
-        // The range of days is a 23rd of what microseconds in 64 bits can count.
-        Timestamp(self.0 as i64 * MICROS_PER_DAY)
+    pub const fn midnight(self) -> Option<Timestamp> {
+        match (self.0 as i64).checked_mul(MICROS_PER_DAY) {
+            Some(micros) => Some(Timestamp(micros)),
+            None => None,
+        }
     }
 
     /// Days from `earlier` to this day; negative where it is later.
@@ -292,10 +295,21 @@ mod tests {
                 Date::from_ymd(date.year(), date.month(), date.day()),
                 Some(date)
             );
-            assert_eq!(date.midnight().date(), date);
+            assert_eq!(date.midnight(), None);
         }
         assert_eq!(Timestamp::from_micros(i64::MAX).year(), 294_247);
         assert_eq!(Timestamp::from_micros(i64::MIN).year(), -290_308);
+    }
+
+    #[test]
+    fn midnight_is_the_first_moment_of_the_day() {
+        for days in [-106_751_991, -1, 0, 1, 106_751_991] {
+            let midnight = Date::from_days(days).midnight().expect("in range");
+            assert_eq!(midnight.date(), Date::from_days(days));
+            let before = Timestamp::from_micros(midnight.micros() - 1);
+            assert_eq!(before.date(), Date::from_days(days - 1));
+        }
+        assert_eq!(Date::from_days(106_751_992).midnight(), None);
     }
 
     #[test]

@@ -70,7 +70,9 @@ impl Transform {
     ) -> Result<Outcome, Failure> {
         let Some(entry) = self.functions.get(function as usize) else {
             let count = self.functions.len();
-            let message = format!("there is no function {function}; the transform has {count}");
+            let message = format!(
+                "there is no function {function}; the transform has {count}, counted from 0"
+            );
             return Err(Failure { message });
         };
         (entry.apply)(params, batch)

@@ -26,8 +26,8 @@ mod tests {
 
     fn midnight(year: i32, month: u32, day: u32) -> Timestamp {
         Date::from_ymd(year, month, day)
+            .and_then(Date::midnight)
             .expect("the day exists")
-            .midnight()
     }
 
     #[test]
