@@ -12,6 +12,7 @@
 //! - have somebody else's machine code run as its own: `cache`.
 
 mod bindings;
+mod build;
 mod columns;
 mod component;
 mod description;
@@ -21,9 +22,9 @@ mod sandbox;
 mod slots;
 #[cfg(test)]
 pub(crate) mod testing;
-mod transform;
 #[cfg(test)]
 mod tests;
+mod transform;
 mod trap;
 
 use std::{
@@ -34,6 +35,7 @@ use std::{
 
 use wasmtime::component::Component;
 
+pub use build::{Built, build};
 pub use engine::RuntimeProfile;
 pub use limits::Limits;
 pub use transform::{Outcome, RowError, Transform};

@@ -66,7 +66,12 @@ impl Guest {
 
     /// The core module in WebAssembly text.
     pub(crate) fn text(&self) -> String {
-        let Self { description, apply, extra, .. } = self;
+        let Self {
+            description,
+            apply,
+            extra,
+            ..
+        } = self;
         let mut data = String::new();
         for byte in &self.data {
             let _ = write!(data, "\\{byte:02x}");
@@ -134,8 +139,15 @@ impl Guest {
     }
 
     fn field(&mut self, field: &Field) -> [u8; 20] {
-        let place = DataType::ALL.iter().position(|known| *known == field.data_type);
-        let flags = [u8::try_from(place.unwrap()).unwrap(), field.nullable.into(), 0, 0];
+        let place = DataType::ALL
+            .iter()
+            .position(|known| *known == field.data_type);
+        let flags = [
+            u8::try_from(place.unwrap()).unwrap(),
+            field.nullable.into(),
+            0,
+            0,
+        ];
         let name = self.text_of(&field.name);
         let documentation = self.text_of(&field.documentation);
         joined([&name, &flags, &documentation])

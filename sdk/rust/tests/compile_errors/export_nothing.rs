@@ -1,0 +1,5 @@
+use unskew_sdk::prelude::*;
+
+export!();
+
+fn main() {}

@@ -1,0 +1,7 @@
+use unskew_sdk::prelude::*;
+
+enum plain {}
+
+export!(plain);
+
+fn main() {}

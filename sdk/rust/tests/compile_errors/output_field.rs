@@ -1,0 +1,8 @@
+use unskew_sdk::prelude::*;
+
+#[derive(Outputs)]
+struct Sizes {
+    width: usize,
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+use unskew_sdk::prelude::*;
+
+struct Unprintable;
+
+#[transform]
+fn checked(x: f64) -> Result<f64, Unprintable> {
+    if x > 0.0 { Ok(x) } else { Err(Unprintable) }
+}
+
+fn main() {}
