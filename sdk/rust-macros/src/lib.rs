@@ -4,6 +4,7 @@ mod documentation;
 mod export;
 mod outputs;
 mod transform;
+mod types;
 
 use proc_macro::TokenStream;
 

@@ -1,6 +1,7 @@
 //! `#[transform]`.
 
 use crate::documentation;
+use crate::types;
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote};
 use syn::ext::IdentExt;
@@ -105,7 +106,10 @@ impl Signature {
             });
         let arguments = arguments.collect();
         let returned = match &signature.output {
-            ReturnType::Type(_, returned) => infer_lifetimes(returned),
+            ReturnType::Type(_, returned) => {
+                errors.0.extend(types::check(returned).err());
+                infer_lifetimes(returned)
+            }
             ReturnType::Default => {
                 errors.add(
                     &signature.ident,
@@ -181,6 +185,7 @@ impl Signature {
 
     fn apply(&self) -> TokenStream {
         let (function, name) = (&self.function.sig.ident, self.name());
+        let returned = &self.returned;
         let params = self
             .arguments
             .iter()
@@ -196,7 +201,7 @@ impl Signature {
             ) -> ::core::result::Result<sdk::Outcome, sdk::Failure> {
                 let mut call = sdk::Call::new(#name, (params, #params), (batch, #inputs))?;
                 #(#opened)*
-                call.run(|row| #function(#(#values),*))
+                call.run::<#returned>(|row| #function(#(#values),*))
             }
         }
     }
@@ -236,20 +241,20 @@ impl Argument {
                 "an argument's name is a column's: write a name here",
             ));
         };
-        if let Type::ImplTrait(data_type) = &*argument.ty {
-            return Err(Error::new_spanned(
-                data_type,
-                "a transform has one type for each argument: write it instead of this",
-            ));
-        }
         if let Some(attribute) = argument.attrs.iter().find(|a| is_param(a)) {
             attribute.meta.require_path_only()?;
+        }
+        let is_param = argument.attrs.iter().any(is_param);
+        if is_param {
+            types::check_param(&argument.ty)?
+        } else {
+            types::check(&argument.ty)?
         }
         Ok(Self {
             name: pattern.ident.unraw().to_string(),
             documentation: documentation::text(&argument.attrs),
             data_type: infer_lifetimes(&argument.ty),
-            is_param: argument.attrs.iter().any(is_param),
+            is_param,
             variable: format_ident!("argument_{index}"),
         })
     }

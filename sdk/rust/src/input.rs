@@ -35,6 +35,7 @@ pub trait Input<'a>: Sized {
     fn read(reader: &Self::Reader, row: usize) -> Self;
 }
 
+#[diagnostic::do_not_recommend]
 impl<'a, T: InputValue<'a>> Input<'a> for T {
     type Value = T;
     const NULLABLE: bool = false;
@@ -88,6 +89,7 @@ pub trait Param<'a>: Clone {
     fn read(slot: &Slot<'a>) -> Result<Self, Failure>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<'a, T: Scalar<'a>> Param<'a> for T {
     type Value = T;
     const NULLABLE: bool = false;

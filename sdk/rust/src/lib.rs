@@ -1,26 +1,4 @@
-//! Write transforms for unskew: ordinary functions on scalars, compiled to a WebAssembly component.
-//!
-//! ```
-//! use unskew_sdk::prelude::*;
-//!
-//! /// Years between birth and the moment of the request.
-//! #[transform]
-//! fn age_years(
-//!     /// The day of birth.
-//!     birth_date: Date,
-//!     /// The moment of the request.
-//!     event_time: Timestamp,
-//! ) -> Option<f64> {
-//!     Some(event_time.days_since(birth_date.midnight()?) / 365.2425)
-//! }
-//!
-//! export!(age_years);
-//! # fn main() {}
-//! ```
-//!
-//! [`transform`](macro@transform) makes the loop over a batch, the handling of nulls and the
-//! description; [`export!`] makes the component. The guide is the README of this crate.
-
+#![doc = include_str!("../README.md")]
 #![no_std]
 
 extern crate alloc;

@@ -32,6 +32,7 @@ pub trait Returned {
     fn resolve(self) -> Result<Option<Self::Outputs>, String>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Outputs> Returned for T {
     type Outputs = T;
     const NULLABLE: bool = false;
@@ -94,6 +95,7 @@ pub trait Outputs: Sized {
     fn columns(writers: Self::Writers) -> Result<Vec<Column>, String>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: OutputValue> Outputs for T {
     const NAMED: bool = false;
     type Writers = ColumnWriter<T>;
@@ -139,6 +141,7 @@ pub trait OutputField: Sized {
     fn value(self) -> Option<Self::Value>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: OutputValue> OutputField for T {
     type Value = T;
     const NULLABLE: bool = false;
