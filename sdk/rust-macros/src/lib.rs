@@ -1,7 +1,9 @@
 //! The macros of `unskew-sdk`, where they are documented.
 
+mod argument;
 mod documentation;
 mod export;
+mod lifetimes;
 mod outputs;
 mod transform;
 mod types;

@@ -8,16 +8,20 @@ mod bitmap;
 mod call;
 mod input;
 mod output;
+mod reader;
 mod slot;
 pub mod testing;
 mod time;
 mod transform;
+mod writer;
 
-pub use input::{Input, InputValue, Param, Scalar, StrList};
-pub use output::{OutputField, OutputValue, Outputs, Returned};
+pub use input::{Input, Param, Scalar};
+pub use output::{OutputField, Outputs, Returned};
+pub use reader::{InputValue, StrList};
 pub use time::{Date, Timestamp};
 pub use transform::{Entry, Transform, TransformFunction};
 pub use unskew_sdk_macros::{Outputs, export, transform};
+pub use writer::OutputValue;
 
 /// What a transform's source needs: `use unskew_sdk::prelude::*;`.
 pub mod prelude {
@@ -29,8 +33,8 @@ pub mod prelude {
 pub mod __private {
     pub use crate::abi::{Batch, Column, DataType, Failure, Field, Function, Guest, Outcome};
     pub use crate::call::Call;
-    pub use crate::input::InputValue;
-    pub use crate::output::ColumnWriter;
+    pub use crate::reader::InputValue;
+    pub use crate::writer::ColumnWriter;
     pub use alloc::string::String;
     pub use alloc::vec::Vec;
     pub use alloc::{borrow::ToOwned, vec};

@@ -2,8 +2,9 @@
 
 use crate::abi::{Batch, Column};
 use crate::input::Input;
-use crate::output::{ColumnWriter, OutputField};
+use crate::output::OutputField;
 use crate::slot::Slot;
+use crate::writer::ColumnWriter;
 use alloc::vec::Vec;
 
 /// A column of these rows: values, or options of values.
