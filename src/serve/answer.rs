@@ -22,6 +22,10 @@ pub enum Status {
 }
 
 impl Status {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Present, Self::NullValue, Self::NotFound, Self::OutsideMaxAge, Self::Invalid];
+
     /// The word on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -63,4 +67,14 @@ pub struct AnswerColumn {
     /// The rows whose stored value was computed by another definition than the one in force: the
     /// view has to be materialized again before the fingerprint holds for them.
     pub computed_by_other_definition: Arc<BTreeSet<u32>>,
+}
+
+impl AnswerColumn {
+    /// How many values have each status; statuses that none has are left out.
+    pub fn statuses(&self) -> impl Iterator<Item = (Status, u64)> {
+        Status::ALL.into_iter().filter_map(|status| {
+            let values = self.statuses.iter().filter(|other| **other == status).count() as u64;
+            (values > 0).then_some((status, values))
+        })
+    }
 }

@@ -11,21 +11,12 @@ pub use answer::{Answer, AnswerColumn, Status};
 pub use prepared::Prepared;
 pub use request::{Class, Refused, Request};
 
-use crate::{
-    definition::{Fingerprints, State, retrieval::Wanted},
-    error::Result,
-    evaluate::Library,
-    online::OnlineStore,
-};
+use crate::{definition::retrieval::Wanted, evaluate::InForce, online::OnlineStore};
 
-/// Everything in force that answers are made from: one snapshot, its transforms, the store.
+/// Answers requests from what is in force and what is stored.
 #[derive(Debug)]
 pub struct FeatureServer {
-    project: String,
-    sequence: u64,
-    state: State,
-    fingerprints: Fingerprints,
-    library: Library,
+    in_force: Arc<InForce>,
     store: Arc<dyn OnlineStore>,
     /// The plan of every service, by its name and whether full feature names are wanted: nothing
     /// has to be planned, and nothing locked, when a request names a service.
@@ -33,65 +24,34 @@ pub struct FeatureServer {
 }
 
 impl FeatureServer {
-    /// Prepares to serve a snapshot's state.
-    ///
-    /// # Errors
-    /// Those of [`Prepared::new`], for any service.
-    pub fn new(
-        project: String,
-        sequence: u64,
-        state: State,
-        fingerprints: Fingerprints,
-        library: Library,
-        store: Arc<dyn OnlineStore>,
-    ) -> Result<Self> {
-        let mut server =
-            Self { project, sequence, state, fingerprints, library, store, services: BTreeMap::new() };
-        for name in server.state.definitions.feature_services.keys() {
+    /// Prepares to serve.
+    pub fn new(in_force: Arc<InForce>, store: Arc<dyn OnlineStore>) -> Self {
+        let mut server = Self { in_force, store, services: BTreeMap::new() };
+        for name in server.in_force.state.definitions.feature_services.keys() {
             for full_names in [false, true] {
                 let wanted = Wanted::Service(name.clone());
-                // Two features of one name are fine in a service: such a service can be asked with
-                // full feature names only, and the refusal says so.
+                // A service with two features of one name can be asked with full names only: the
+                // refusal comes when it is asked otherwise.
                 if let Ok(prepared) = server.plan(&wanted, full_names) {
                     server.services.insert((name.clone(), full_names), Arc::new(prepared));
                 }
             }
         }
-        Ok(server)
+        server
     }
 
-    /// The number of the snapshot that is served.
-    pub fn sequence(&self) -> u64 {
-        self.sequence
+    /// What is in force.
+    pub fn in_force(&self) -> &InForce {
+        &self.in_force
     }
 
-    /// The definitions and transforms that are served.
-    pub fn state(&self) -> &State {
-        &self.state
-    }
-
-    /// The fingerprints of what is served.
-    pub fn fingerprints(&self) -> &Fingerprints {
-        &self.fingerprints
-    }
-
-    /// The transforms that are served.
-    pub fn library(&self) -> &Library {
-        &self.library
-    }
-
-    /// The store that is served from.
-    pub fn store(&self) -> &Arc<dyn OnlineStore> {
-        &self.store
-    }
-
-    /// The project whose views are in the store.
-    pub fn project(&self) -> &str {
-        &self.project
+    /// The store that answers come from.
+    pub fn store(&self) -> &dyn OnlineStore {
+        self.store.as_ref()
     }
 
     fn plan(&self, wanted: &Wanted, full_names: bool) -> Result<Prepared, Refused> {
-        Prepared::new(self, wanted, full_names)
+        Prepared::new(&self.in_force, wanted, full_names)
     }
 
     /// The plan of a request: made before for services, now for lists of features.

@@ -10,7 +10,7 @@ use arrow::{
     datatypes::{Field as ArrowField, Schema},
 };
 
-use super::{Answer, AnswerColumn, Class, FeatureServer, Refused, Status, request::EntityRows};
+use super::{Answer, AnswerColumn, Class, Refused, Status, request::EntityRows};
 use crate::{
     definition::{
         FeatureView, Visible,
@@ -18,7 +18,7 @@ use crate::{
     },
     digest::Digest,
     error::{Error, Kind, Result},
-    evaluate::{Computed, OnDemand},
+    evaluate::{Computed, InForce, OnDemand},
     name::FeatureRef,
     online::{EntityKeys, FingerprintPrefix, OnlineStore, ReadRows, RowVersion, ViewId, decode_values, value_fingerprint},
     time::{Span, Timestamp},
@@ -79,23 +79,23 @@ impl Prepared {
     /// # Errors
     /// [`Refused`] with a class for an unknown service, view or feature, for two equal names in
     /// the answer, and for a view that is not online.
-    pub fn new(server: &FeatureServer, wanted: &Wanted, full_names: bool) -> Result<Self, Refused> {
-        let retrieval = Retrieval::plan(server.state(), wanted, full_names)
-            .map_err(|error| Refused::new(classify(server, wanted, &error), error))?;
+    pub fn new(in_force: &InForce, wanted: &Wanted, full_names: bool) -> Result<Self, Refused> {
+        let retrieval = Retrieval::plan(&in_force.state, wanted, full_names)
+            .map_err(|error| Refused::new(classify(in_force, wanted, &error), error))?;
         if let Some(read) = retrieval.views.iter().find(|read| !read.view.online) {
             return Err(Error::invalid(format!("Feature view {} is not online", read.name))
                 .with_hint("set online = true in its definition, apply, and materialize it")
                 .into());
         }
-        let targets = retrieval.outputs.iter().map(|output| Target::new(output, server));
+        let targets = retrieval.outputs.iter().map(|output| Target::new(output, in_force));
         let requesting = retrieval.steps.iter().filter(|step| {
             let mut inputs = step.view.transform.inputs.values();
             inputs.any(|input| matches!(input, crate::definition::Input::Request(..)))
         });
         Ok(Self {
             request_views: requesting.map(|step| step.name.to_owned()).collect(),
-            groups: groups(&retrieval.views, server)?,
-            on_demand: OnDemand::new(&retrieval, server.library())?,
+            groups: groups(&retrieval.views, in_force)?,
+            on_demand: OnDemand::new(&retrieval, &in_force.library)?,
             outputs: targets.collect::<Result<_>>()?,
             join_keys: retrieval.join_keys,
             request: retrieval.request,
@@ -182,8 +182,8 @@ impl Prepared {
 }
 
 impl Target {
-    fn new(output: &Output<'_>, server: &FeatureServer) -> Result<Self> {
-        let fingerprint = server.fingerprints().feature(&output.reference).ok_or_else(|| {
+    fn new(output: &Output<'_>, in_force: &InForce) -> Result<Self> {
+        let fingerprint = in_force.fingerprints.feature(&output.reference).ok_or_else(|| {
             Error::internal(format!("feature {} has no fingerprint", output.reference))
         })?;
         Ok(Self {
@@ -216,8 +216,8 @@ impl Target {
     }
 }
 
-fn classify(server: &FeatureServer, wanted: &Wanted, error: &Error) -> Class {
-    let definitions = &server.state().definitions;
+fn classify(in_force: &InForce, wanted: &Wanted, error: &Error) -> Class {
+    let definitions = &in_force.state.definitions;
     let unknown_view = |reference: &FeatureRef| {
         !definitions.feature_views.contains_key(&reference.view)
             && !definitions.on_demand_feature_views.contains_key(&reference.view)
@@ -235,7 +235,7 @@ fn field(name: &str, data_type: DataType) -> Field {
     Field { name: name.to_owned(), data_type, nullable: true, documentation: String::new() }
 }
 
-fn groups(reads: &[ViewRead<'_>], server: &FeatureServer) -> Result<Vec<Group>> {
+fn groups(reads: &[ViewRead<'_>], in_force: &InForce) -> Result<Vec<Group>> {
     let mut groups: BTreeMap<Vec<(String, DataType)>, Vec<&ViewRead<'_>>> = BTreeMap::new();
     for read in reads {
         let keys = read.join_keys.iter().map(|(name, data_type)| (name.clone(), *data_type));
@@ -244,8 +244,8 @@ fn groups(reads: &[ViewRead<'_>], server: &FeatureServer) -> Result<Vec<Group>> 
     let group = |(keys, reads): (Vec<(String, DataType)>, Vec<&ViewRead<'_>>)| {
         Ok(Group {
             keys: keys.iter().map(|(name, data_type)| field(name, *data_type)).collect(),
-            ids: reads.iter().map(|read| ViewId::of(server.project(), read.name)).collect(),
-            views: reads.iter().map(|read| StoredView::new(read, server)).collect::<Result<_>>()?,
+            ids: reads.iter().map(|read| ViewId::of(&in_force.project, read.name)).collect(),
+            views: reads.iter().map(|read| StoredView::new(read, in_force)).collect::<Result<_>>()?,
         })
     };
     groups.into_iter().map(group).collect()
@@ -280,8 +280,8 @@ impl Group {
 }
 
 impl StoredView {
-    fn new(read: &ViewRead<'_>, server: &FeatureServer) -> Result<Self> {
-        let rows = server.fingerprints().rows(read.name).ok_or_else(|| {
+    fn new(read: &ViewRead<'_>, in_force: &InForce) -> Result<Self> {
+        let rows = in_force.fingerprints.rows(read.name).ok_or_else(|| {
             Error::internal(format!("view {} has no fingerprint", read.name))
         })?;
         let features = read.features.iter();
@@ -289,7 +289,7 @@ impl StoredView {
         Ok(Self {
             name: read.name.to_owned(),
             ttl: read.view.ttl,
-            visible: visibility(read.view, server),
+            visible: visibility(read.view, in_force),
             rows_fingerprint: FingerprintPrefix::from(&rows),
             columns: read.features.keys().map(|name| column(name)).collect(),
             features: features.map(|(name, feature)| field(name, feature.data_type)).collect(),
@@ -343,8 +343,8 @@ impl StoredView {
     }
 }
 
-fn visibility(view: &FeatureView, server: &FeatureServer) -> Visible {
-    let source = server.state().definitions.sources.get(&view.source);
+fn visibility(view: &FeatureView, in_force: &InForce) -> Visible {
+    let source = in_force.state.definitions.sources.get(&view.source);
     source.map(|source| source.visible).unwrap_or_default()
 }
 
