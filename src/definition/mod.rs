@@ -1,5 +1,6 @@
 //! What users declare: read, checked, compared. Pure: files, schemas and transforms are handed in.
 
 mod model;
+pub mod retrieval;
 
 pub use model::*;

@@ -1,9 +1,12 @@
 //! The macros of `unskew-sdk`, where they are documented.
 
+mod argument;
 mod documentation;
 mod export;
+mod lifetimes;
 mod outputs;
 mod transform;
+mod types;
 
 use proc_macro::TokenStream;
 

@@ -1,6 +1,7 @@
 //! `#[derive(Outputs)]`.
 
 use crate::documentation;
+use crate::types;
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 use syn::ext::IdentExt;
@@ -10,6 +11,9 @@ pub fn expand(item: TokenStream) -> Result<TokenStream> {
     let item: DeriveInput = syn::parse2(item)?;
     let fields = named_fields(&item)?;
     check_generics(&item)?;
+    fields
+        .iter()
+        .try_for_each(|field| types::check(&field.ty))?;
 
     let idents: Vec<_> = fields
         .iter()

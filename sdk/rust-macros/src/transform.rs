@@ -1,14 +1,14 @@
 //! `#[transform]`.
 
+use crate::argument::{self, Argument};
 use crate::documentation;
-use proc_macro2::{Span, TokenStream};
-use quote::{format_ident, quote};
+use crate::lifetimes;
+use crate::types;
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
 use syn::parse::Parser;
-use syn::{
-    Attribute, Error, FnArg, GenericArgument, GenericParam, Ident, ItemFn, Lifetime, LitStr, Pat,
-    PathArguments, Result, ReturnType, Type,
-};
+use syn::{Error, FnArg, GenericParam, ItemFn, LitStr, Result, ReturnType, Type};
 
 pub fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let mut function: ItemFn = match syn::parse2(item) {
@@ -41,14 +41,10 @@ fn output_name(arguments: TokenStream) -> Result<Option<LitStr>> {
 /// Removes from an argument what only this macro understands.
 fn strip(argument: &mut FnArg) {
     if let FnArg::Typed(argument) = argument {
-        argument
-            .attrs
-            .retain(|attribute| !is_param(attribute) && !documentation::is_doc(attribute));
+        argument.attrs.retain(|attribute| {
+            !argument::is_param(attribute) && !documentation::is_doc(attribute)
+        });
     }
-}
-
-fn is_param(attribute: &Attribute) -> bool {
-    attribute.path().is_ident("param")
 }
 
 /// What the description and the loop are made from.
@@ -59,62 +55,19 @@ struct Signature {
     returned: Type,
 }
 
-struct Argument {
-    name: String,
-    documentation: String,
-    /// Lifetimes left to inference.
-    data_type: Type,
-    is_param: bool,
-    /// The variable that holds its reader or, for a parameter, its value.
-    variable: Ident,
-}
-
 impl Signature {
     fn read(function: &ItemFn, output: Option<LitStr>) -> Result<Self> {
         let signature = &function.sig;
         let mut errors = Errors::default();
-        errors.refuse(
-            &signature.asyncness,
-            "a transform waits for nothing: remove `async`",
-        );
-        errors.refuse(
-            &signature.unsafety,
-            "a transform is safe code: remove `unsafe`",
-        );
-        errors.refuse(
-            &signature.abi,
-            "a transform is a Rust function: remove `extern`",
-        );
-        errors.refuse(&signature.variadic, "a transform has named arguments");
-        for parameter in &signature.generics.params {
-            if !matches!(parameter, GenericParam::Lifetime(_)) {
-                errors.add(
-                    parameter,
-                    "a transform has one type for each argument: write it instead of this",
-                );
+        errors.refuse_qualifiers(signature);
+        let mut arguments = Vec::new();
+        for (index, argument) in signature.inputs.iter().enumerate() {
+            match Argument::read(index, argument) {
+                Ok(argument) => arguments.push(argument),
+                Err(error) => errors.0.push(error),
             }
         }
-        let arguments = signature
-            .inputs
-            .iter()
-            .enumerate()
-            .filter_map(|(index, argument)| {
-                Argument::read(index, argument)
-                    .map_err(|error| errors.0.push(error))
-                    .ok()
-            });
-        let arguments = arguments.collect();
-        let returned = match &signature.output {
-            ReturnType::Type(_, returned) => infer_lifetimes(returned),
-            ReturnType::Default => {
-                errors.add(
-                    &signature.ident,
-                    "a transform returns its output: add `-> f64` or another type",
-                );
-                Type::Verbatim(TokenStream::new())
-            }
-        };
-        errors.finish()?;
+        let returned = errors.finish(returned(signature))?;
         Ok(Self {
             function: function.clone(),
             output,
@@ -181,6 +134,7 @@ impl Signature {
 
     fn apply(&self) -> TokenStream {
         let (function, name) = (&self.function.sig.ident, self.name());
+        let returned = &self.returned;
         let params = self
             .arguments
             .iter()
@@ -196,7 +150,7 @@ impl Signature {
             ) -> ::core::result::Result<sdk::Outcome, sdk::Failure> {
                 let mut call = sdk::Call::new(#name, (params, #params), (batch, #inputs))?;
                 #(#opened)*
-                call.run(|row| #function(#(#values),*))
+                call.run::<#returned>(|row| #function(#(#values),*))
             }
         }
     }
@@ -219,134 +173,14 @@ impl Signature {
     }
 }
 
-impl Argument {
-    fn read(index: usize, argument: &FnArg) -> Result<Self> {
-        let argument = match argument {
-            FnArg::Typed(argument) => argument,
-            FnArg::Receiver(receiver) => {
-                return Err(Error::new_spanned(
-                    receiver,
-                    "a transform is a free function: remove `self`",
-                ));
-            }
-        };
-        let Pat::Ident(pattern) = &*argument.pat else {
-            return Err(Error::new_spanned(
-                &argument.pat,
-                "an argument's name is a column's: write a name here",
-            ));
-        };
-        if let Type::ImplTrait(data_type) = &*argument.ty {
-            return Err(Error::new_spanned(
-                data_type,
-                "a transform has one type for each argument: write it instead of this",
-            ));
-        }
-        if let Some(attribute) = argument.attrs.iter().find(|a| is_param(a)) {
-            attribute.meta.require_path_only()?;
-        }
-        Ok(Self {
-            name: pattern.ident.unraw().to_string(),
-            documentation: documentation::text(&argument.attrs),
-            data_type: infer_lifetimes(&argument.ty),
-            is_param: argument.attrs.iter().any(is_param),
-            variable: format_ident!("argument_{index}"),
-        })
-    }
-
-    fn role(&self) -> TokenStream {
-        if self.is_param {
-            quote!(::unskew_sdk::Param)
-        } else {
-            quote!(::unskew_sdk::Input)
-        }
-    }
-
-    fn field(&self) -> TokenStream {
-        let Self {
-            name,
-            documentation,
-            data_type,
-            ..
-        } = self;
-        let role = self.role();
-        quote! {
-            sdk::Field {
-                name: sdk::ToOwned::to_owned(#name),
-                data_type: <<#data_type as #role<'_>>::Value as sdk::InputValue<'_>>::DATA_TYPE,
-                nullable: <#data_type as #role<'_>>::NULLABLE,
-                documentation: sdk::ToOwned::to_owned(#documentation),
-            }
-        }
-    }
-
-    fn open(&self) -> TokenStream {
-        let Self {
-            name,
-            data_type,
-            variable,
-            ..
-        } = self;
-        let method = Ident::new(
-            if self.is_param { "param" } else { "input" },
-            Span::call_site(),
-        );
-        quote! { let #variable = call.#method::<#data_type>(#name)?; }
-    }
-
-    fn value(&self) -> TokenStream {
-        let Self {
-            data_type,
-            variable,
-            ..
-        } = self;
-        if self.is_param {
-            quote!(::core::clone::Clone::clone(&#variable))
-        } else {
-            quote!(<#data_type as ::unskew_sdk::Input<'_>>::read(&#variable, row))
-        }
-    }
-}
-
-/// The type with its lifetimes, which are the function's own, left to inference.
-fn infer_lifetimes(data_type: &Type) -> Type {
-    let mut data_type = data_type.clone();
-    visit(&mut data_type);
-    data_type
-}
-
-fn visit(data_type: &mut Type) {
-    match data_type {
-        Type::Reference(reference) => {
-            reference.lifetime.iter_mut().for_each(forget);
-            visit(&mut reference.elem);
-        }
-        Type::Slice(slice) => visit(&mut slice.elem),
-        Type::Paren(inner) => visit(&mut inner.elem),
-        // A type that came through a macro by example.
-        Type::Group(inner) => visit(&mut inner.elem),
-        Type::Path(path) => {
-            for segment in &mut path.path.segments {
-                let PathArguments::AngleBracketed(arguments) = &mut segment.arguments else {
-                    continue;
-                };
-                for argument in &mut arguments.args {
-                    match argument {
-                        GenericArgument::Lifetime(lifetime) => forget(lifetime),
-                        GenericArgument::Type(inner) => visit(inner),
-                        _ => {}
-                    }
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
-fn forget(lifetime: &mut Lifetime) {
-    if lifetime.ident != "static" {
-        lifetime.ident = Ident::new("_", lifetime.ident.span());
-    }
+/// The type that a function returns.
+fn returned(signature: &syn::Signature) -> Result<Type> {
+    let ReturnType::Type(_, returned) = &signature.output else {
+        let message = "a transform returns its output: add `-> f64` or another type";
+        return Err(Error::new_spanned(&signature.ident, message));
+    };
+    types::check(returned)?;
+    Ok(lifetimes::infer(returned))
 }
 
 /// Errors in the order in which they were found, told all at once.
@@ -354,21 +188,51 @@ fn forget(lifetime: &mut Lifetime) {
 struct Errors(Vec<Error>);
 
 impl Errors {
-    fn add(&mut self, tokens: impl quote::ToTokens, message: &str) {
-        self.0.push(Error::new_spanned(tokens, message));
-    }
-
-    fn refuse(&mut self, tokens: &Option<impl quote::ToTokens>, message: &str) {
-        if let Some(tokens) = tokens {
-            self.add(tokens, message);
+    fn refuse_qualifiers(&mut self, signature: &syn::Signature) {
+        self.refuse(
+            &signature.asyncness,
+            "a transform waits for nothing: remove `async`",
+        );
+        self.refuse(
+            &signature.unsafety,
+            "a transform is safe code: remove `unsafe`",
+        );
+        self.refuse(
+            &signature.abi,
+            "a transform is a Rust function: remove `extern`",
+        );
+        self.refuse(&signature.variadic, "a transform has named arguments");
+        for parameter in &signature.generics.params {
+            let lifetime = matches!(parameter, GenericParam::Lifetime(_));
+            let refused = (!lifetime).then_some(parameter);
+            self.refuse(
+                &refused,
+                "a transform has one type for each argument: write it instead of this",
+            );
         }
     }
 
-    fn finish(self) -> Result<()> {
-        let combined = self.0.into_iter().reduce(|mut all, error| {
+    fn refuse(&mut self, tokens: &Option<impl ToTokens>, message: &str) {
+        self.0.extend(
+            tokens
+                .as_ref()
+                .map(|tokens| Error::new_spanned(tokens, message)),
+        );
+    }
+
+    /// The last result, if no error was found before it either.
+    fn finish<T>(self, last: Result<T>) -> Result<T> {
+        let earlier = self.0.into_iter().reduce(|mut all, error| {
             all.combine(error);
             all
         });
-        combined.map_or(Ok(()), Err)
+        match (earlier, last) {
+            (None, last) => last,
+            (Some(earlier), Ok(_)) => Err(earlier),
+            (Some(mut earlier), Err(error)) => {
+                earlier.combine(error);
+                Err(earlier)
+            }
+        }
     }
 }

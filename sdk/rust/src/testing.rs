@@ -1,23 +1,10 @@
 //! Columns for tests that go through a whole batch.
-//!
-//! ```
-//! # use unskew_sdk::prelude::*;
-//! # /// Half of it.
-//! # #[transform]
-//! # fn half(x: f64) -> f64 { x / 2.0 }
-//! # export!(half);
-//! # fn main() {
-//! use unskew_sdk::testing::{batch, column, rows};
-//!
-//! let outcome = TRANSFORM.apply(0, &[], &batch(2, [column([Some(3.0), None])])).unwrap();
-//! assert_eq!(rows::<Option<f64>>(&outcome.columns[0], 2), [Some(1.5), None]);
-//! # }
-//! ```
 
 use crate::abi::{Batch, Column};
 use crate::input::Input;
-use crate::output::{ColumnWriter, OutputField};
+use crate::output::OutputField;
 use crate::slot::Slot;
+use crate::writer::ColumnWriter;
 use alloc::vec::Vec;
 
 /// A column of these rows: values, or options of values.

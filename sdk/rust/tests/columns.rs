@@ -128,7 +128,7 @@ fn the_description_is_that_of_the_source() {
 /// Rows 0 to 9 with every third null, so that bitmaps have two bytes.
 fn every_third_null(shift: usize) -> Vec<Option<f64>> {
     (0..10)
-        .map(|row| ((row + shift) % 3 != 0).then_some(row as f64))
+        .map(|row| (!(row + shift).is_multiple_of(3)).then_some(row as f64))
         .collect()
 }
 

@@ -1,3 +1,5 @@
+#![allow(unused, non_camel_case_types)]
+
 use unskew_sdk::prelude::*;
 
 #[transform]
@@ -12,11 +14,6 @@ unsafe extern "C" fn foreign(x: f64) -> f64 {
 
 #[transform]
 fn generic<T: Into<f64>, const N: usize>(x: T) -> f64 {
-    x.into()
-}
-
-#[transform]
-fn anonymous(x: impl Into<f64>) -> f64 {
     x.into()
 }
 

@@ -1,8 +1,0 @@
-use unskew_sdk::prelude::*;
-
-#[derive(Outputs)]
-struct Sizes {
-    width: usize,
-}
-
-fn main() {}
