@@ -66,12 +66,7 @@ impl Guest {
 
     /// The core module in WebAssembly text.
     pub(crate) fn text(&self) -> String {
-        let Self {
-            description,
-            apply,
-            extra,
-            ..
-        } = self;
+        let Self { description, apply, extra, .. } = self;
         let mut data = String::new();
         for byte in &self.data {
             let _ = write!(data, "\\{byte:02x}");
@@ -139,15 +134,8 @@ impl Guest {
     }
 
     fn field(&mut self, field: &Field) -> [u8; 20] {
-        let place = DataType::ALL
-            .iter()
-            .position(|known| *known == field.data_type);
-        let flags = [
-            u8::try_from(place.unwrap()).unwrap(),
-            field.nullable.into(),
-            0,
-            0,
-        ];
+        let place = DataType::ALL.iter().position(|known| *known == field.data_type);
+        let flags = [u8::try_from(place.unwrap()).unwrap(), field.nullable.into(), 0, 0];
         let name = self.text_of(&field.name);
         let documentation = self.text_of(&field.documentation);
         joined([&name, &flags, &documentation])
@@ -219,14 +207,20 @@ pub(crate) fn component(module: &str, wit: &str) -> Vec<u8> {
     encoder.encode().unwrap()
 }
 
+/// A guest that gives these values and row errors, whatever it is called with.
+pub(crate) fn answer_int64(function: &Function, values: &[i64], errors: &[(u32, &str)]) -> Guest {
+    let column =
+        v1::ColumnResult { values: v1::ValuesResult::Int64(values.to_vec()), validity: vec![] };
+    let error =
+        |(row, message): &(u32, &str)| v1::RowError { row: *row, message: (*message).to_owned() };
+    let errors = errors.iter().map(error).collect();
+    let outcome = v1::Outcome { columns: vec![column], errors };
+    Guest::answering(std::slice::from_ref(function), outcome)
+}
+
 /// A field without documentation.
 pub(crate) fn field(name: &str, data_type: DataType, nullable: bool) -> Field {
-    Field {
-        name: name.to_owned(),
-        data_type,
-        nullable,
-        documentation: String::new(),
-    }
+    Field { name: name.to_owned(), data_type, nullable, documentation: String::new() }
 }
 
 /// A function without params and documentation.
