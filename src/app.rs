@@ -14,7 +14,7 @@ use crate::{
     error::{Context, Error, Result},
     evaluate::InForce,
     name::TransformName,
-    offline::Sources,
+    offline::{Resources, Sources},
     online::{EmbeddedOptions, EmbeddedStore, OnlineStore},
     registry::{Registry, Snapshot},
     time::Timestamp,
@@ -68,7 +68,7 @@ impl App {
     /// # Errors
     /// Those of [`Runtime::new`].
     pub fn runtime(&self) -> Result<Runtime> {
-        Runtime::new(self.config.limits.clone(), cache_folder())
+        Runtime::new(self.config.limits.clone(), cache_folder().as_deref())
     }
 
     /// The online store.
@@ -103,8 +103,8 @@ impl App {
     ///
     /// # Errors
     /// Those of [`Sources::new`].
-    pub fn sources(&self, state: &State) -> Result<Sources> {
-        Sources::new(&self.root, &state.definitions.sources)
+    pub fn sources(&self, state: &State, resources: &Resources) -> Result<Sources> {
+        Sources::new(&self.root, &state.definitions.sources, resources)
     }
 
     /// Reads and checks the definition files, against the sources, the registry and the lock file.

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Context, Verdict};
+use super::{Context, Verdict, resources::ResourceArguments};
 use crate::{
     app::now,
     error::Result,
@@ -29,13 +29,15 @@ pub(super) struct Materialize {
     /// changed since, so that late rows and corrections land.
     #[arg(long)]
     incremental: bool,
+    #[command(flatten)]
+    resources: ResourceArguments,
 }
 
 impl Materialize {
     pub(super) async fn run(self, context: &Context) -> Result<Verdict> {
         let app = context.app()?;
         let in_force = app.in_force().await?;
-        let sources = app.sources(&in_force.state)?;
+        let sources = app.sources(&in_force.state, &self.resources.resources())?;
         let store = app.store()?;
         let now = now();
         let to = self.to.unwrap_or(now);

@@ -13,6 +13,7 @@ mod init;
 mod materialize;
 mod output;
 mod push;
+mod resources;
 mod serve;
 mod table;
 mod training_set;
