@@ -1,6 +1,9 @@
 //! What users declare: read, checked, compared. Pure: files, schemas and transforms are handed in.
+//!
+#![doc = include_str!("syntax.md")]
 
 mod check;
+pub mod fingerprint;
 mod kind;
 mod model;
 mod parse;

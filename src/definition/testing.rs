@@ -109,6 +109,7 @@ pub(super) fn environment() -> Environment {
         ("written_at", Column::Of(Timestamp)),
         ("items", Column::Of(Int32)),
         ("amount_usd", Column::Of(Float64)),
+        ("tax", Column::Of(Float64)),
         ("country", Column::Of(Utf8)),
         ("price", Column::Unsupported("Decimal128(10, 2)".into())),
     ];
@@ -116,6 +117,7 @@ pub(super) fn environment() -> Environment {
         ("customer_id", Column::Of(Int64)),
         ("ordered_at", Column::Of(Timestamp)),
         ("spend", Column::Of(Float64)),
+        ("more", Column::Of(Float64)),
         ("purchases_30d", Column::Of(Int64)),
         ("first_purchase_at", Column::Of(Timestamp)),
     ];
@@ -139,7 +141,7 @@ pub(super) fn environment() -> Environment {
         "years_since",
         &[],
         &[("moment", Timestamp), ("event_time", Timestamp)],
-        &[("years", Float64)],
+        &[("years", Float64), ("days", Float64)],
     );
     let risk = function(
         "risk",
@@ -151,6 +153,8 @@ pub(super) fn environment() -> Environment {
         sources: BTreeMap::from([
             ("orders".into(), columns(&orders)),
             ("history".into(), columns(&history)),
+            ("raw".into(), columns(&orders)),
+            ("clean".into(), columns(&history)),
             (
                 "lost".into(),
                 Err(Error::not_found("no such file").with_hint("there are: orders.parquet")),
@@ -159,7 +163,11 @@ pub(super) fn environment() -> Environment {
         transforms: BTreeMap::from([
             pinned("commerce/basket@1.0.0", vec![basket.clone()]),
             pinned("commerce/basket@1.1.0", vec![basket]),
-            pinned("commerce/user_age@1.0.0", vec![years_since, risk]),
+            pinned(
+                "commerce/user_age@1.0.0",
+                vec![years_since.clone(), risk.clone()],
+            ),
+            pinned("commerce/user_age@1.1.0", vec![years_since, risk]),
             (
                 "commerce/user_age@2.0.0".parse().unwrap(),
                 Err(Error::not_found("not published").with_hint("the latest is 1.0.0")),

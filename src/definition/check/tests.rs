@@ -430,11 +430,11 @@ hint: a column of int64 can be read as int64; a SQL source can cast it to other 
 customer.toml:21: source "history" has no column "shop_id" for join key "shop_id" of entity "customer"
     entities = ["customer"]
                 ^^^^^^^^^^
-hint: there are: customer_id, first_purchase_at, ordered_at, purchases_30d, spend
+hint: there are: customer_id, first_purchase_at, more, ordered_at, purchases_30d, spend
 models.toml:2: source "orders" has no column "shop_id" for join key "shop_id" of entity "customer"
     entities = ["customer"]
                 ^^^^^^^^^^
-hint: there are: amount_usd, country, customer_id, items, ordered_at, price, written_at
+hint: there are: amount_usd, country, customer_id, items, ordered_at, price, tax, written_at
 "#,
     );
     check(

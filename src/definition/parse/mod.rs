@@ -1,4 +1,4 @@
-#![doc = include_str!("../syntax.md")]
+//! Definition files, read.
 
 pub(super) mod node;
 mod read;
