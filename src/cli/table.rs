@@ -1,0 +1,42 @@
+//! Tables for terminals.
+
+use comfy_table::{ContentArrangement, Table, presets};
+
+/// Rows under headers, in columns as narrow as their content and no wider together than the
+/// terminal; without borders, so that lines can be cut and searched. Ends with a line break.
+pub(super) fn table<const N: usize>(
+    headers: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(headers.map(str::to_uppercase));
+    table.add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+    lines.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_under_their_headers() {
+        let rows = [["spend_30d", "float64"], ["age", "int64"]];
+        let shown = table(["name", "type"], rows.map(|row| row.map(str::to_owned)));
+        assert_eq!(
+            shown,
+            "NAME       TYPE\n\
+             spend_30d  float64\n\
+             age        int64\n"
+        );
+    }
+
+    #[test]
+    fn no_rows_are_a_header() {
+        assert_eq!(table(["name", "type"], []), "NAME  TYPE\n");
+    }
+}
