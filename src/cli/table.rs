@@ -2,21 +2,17 @@
 
 use comfy_table::{ContentArrangement, Table, presets};
 
-/// Rows under headers, in columns as narrow as their content and no wider together than the
+/// Rows under headers, in columns as narrow as their content and together no wider than the
 /// terminal; without borders, so that lines can be cut and searched. Ends with a line break.
-pub(super) fn table<const N: usize>(
-    headers: [&str; N],
-    rows: impl IntoIterator<Item = [String; N]>,
-) -> String {
+pub(super) fn table(headers: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(headers.map(str::to_uppercase));
+    table.set_header(headers.iter().copied());
     table.add_rows(rows);
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
-    lines.concat()
+    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
 #[cfg(test)]
@@ -26,10 +22,10 @@ mod tests {
     #[test]
     fn columns_stand_under_their_headers() {
         let rows = [["spend_30d", "float64"], ["age", "int64"]];
-        let shown = table(["name", "type"], rows.map(|row| row.map(str::to_owned)));
+        let rows = rows.map(|row| row.map(str::to_owned).to_vec()).to_vec();
         assert_eq!(
-            shown,
-            "NAME       TYPE\n\
+            table(&["name", "type"], rows),
+            "name       type\n\
              spend_30d  float64\n\
              age        int64\n"
         );
@@ -37,6 +33,6 @@ mod tests {
 
     #[test]
     fn no_rows_are_a_header() {
-        assert_eq!(table(["name", "type"], []), "NAME  TYPE\n");
+        assert_eq!(table(&["name", "type"], vec![]), "name  type\n");
     }
 }
