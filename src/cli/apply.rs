@@ -6,9 +6,9 @@ use serde_json::json;
 use super::{Context, Verdict};
 use crate::{
     app::{App, Declared, now},
-    definition::{State, diff},
+    definition::{Diff, State, diff},
     error::{Error, Result},
-    registry::Registry,
+    registry::{Registry, Snapshot},
 };
 
 /// Show what `apply` would change, and change nothing.
@@ -24,9 +24,8 @@ impl Plan {
         let app = context.app()?;
         let registry = app.registry()?;
         let state = declared(&app, &registry).await?;
-        let old = registry.newest().await?.map(|snapshot| snapshot.state).unwrap_or_default();
-        let diff = diff(&old, &state);
-        context.output.result(&diff, &diff)?;
+        let plan = changes(registry.newest().await?.as_ref(), &state);
+        context.output.result(&plan, &plan)?;
         Ok(Verdict::Yes)
     }
 }
@@ -36,25 +35,33 @@ impl Apply {
         let app = context.app()?;
         let registry = app.registry()?;
         let state = declared(&app, &registry).await?;
-        let mut changes = None;
+        let plan = changes(registry.newest().await?.as_ref(), &state);
         let committed = registry
             .commit(now(), |newest| {
-                let old = newest.map(|snapshot| snapshot.state.clone()).unwrap_or_default();
-                let changed = diff(&old, &state);
-                let next = (old != state || newest.is_none()).then(|| state.clone());
-                changes = Some(changed);
-                Ok(next)
+                if changes(newest, &state) != plan {
+                    return Err(Error::conflict("nothing applied: another apply came first, and changed the plan")
+                        .with_hint("look at what unskew plan says now, then apply again"));
+                }
+                let in_force = newest.is_some_and(|snapshot| snapshot.state == state);
+                Ok((!in_force).then(|| state.clone()))
             })
             .await?;
         app.write_lock(&state)?;
-        let diff = changes.ok_or_else(|| Error::internal("applied without a comparison"))?;
         let text = match &committed {
-            Some(snapshot) => format!("{diff}\nApplied: snapshot {} is in force.", snapshot.sequence),
+            Some(snapshot) => format!("{plan}\nApplied: snapshot {} is in force.", snapshot.sequence),
             None => "Nothing to apply: the definitions are in force already.".to_owned(),
         };
         let sequence = committed.map(|snapshot| snapshot.sequence);
-        context.output.result(text, &json!({"snapshot": sequence, "changes": diff}))?;
+        context.output.result(text, &json!({"snapshot": sequence, "changes": plan}))?;
         Ok(Verdict::Yes)
+    }
+}
+
+/// What putting `state` into force would change.
+fn changes(newest: Option<&Snapshot>, state: &State) -> Diff {
+    match newest {
+        Some(snapshot) => diff(&snapshot.state, state),
+        None => diff(&State::default(), state),
     }
 }
 

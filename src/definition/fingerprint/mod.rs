@@ -72,6 +72,11 @@ impl Fingerprints {
         Ok(builder.prints)
     }
 
+    /// The fingerprints of all features.
+    pub fn features(&self) -> &BTreeMap<FeatureRef, Digest> {
+        &self.features
+    }
+
     /// The fingerprint of a feature of a view of either kind.
     pub fn feature(&self, feature: &FeatureRef) -> Option<Digest> {
         self.features.get(feature).copied()
