@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     config::{Config, FILE},
-    definition::{Column, Environment, File, PinnedTransform, Problem, State, check, lock, parse},
+    definition::{LOCK_FILE, Column, Environment, File, PinnedTransform, Problem, State, check, read_lock, parse, write_lock},
     digest::Digest,
     error::{Context, Error, Result},
     evaluate::InForce,
@@ -20,9 +20,6 @@ use crate::{
     time::Timestamp,
     wasm::Runtime,
 };
-
-/// The name of the lock file, in the folder of the definitions' project.
-pub const LOCK: &str = "unskew.lock";
 
 /// A project on this machine.
 #[derive(Debug, Clone)]
@@ -77,7 +74,7 @@ impl App {
     /// Those of [`EmbeddedStore::open`].
     pub fn store(&self) -> Result<Arc<dyn OnlineStore>> {
         let path = self.root.join(&self.config.online.path);
-        Ok(Arc::new(EmbeddedStore::open(&path, &EmbeddedOptions::default())?))
+        Ok(Arc::new(EmbeddedStore::open(&path, EmbeddedOptions::default())?))
     }
 
     /// What is in force now.
@@ -145,9 +142,9 @@ impl App {
     }
 
     fn locked(&self) -> Result<BTreeMap<TransformName, Digest>> {
-        let path = self.root.join(LOCK);
+        let path = self.root.join(LOCK_FILE);
         match fs::read_to_string(&path) {
-            Ok(text) => lock::read(&text).context(|| path.display().to_string()),
+            Ok(text) => read_lock(&text).context(|| path.display().to_string()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
             Err(error) => Err(Error::from(error).context(path.display().to_string())),
         }
@@ -159,8 +156,8 @@ impl App {
     /// [`crate::error::Kind::Unavailable`] when it cannot be written.
     pub fn write_lock(&self, state: &State) -> Result<()> {
         let digests = state.transforms.iter().map(|(name, pinned)| (name.clone(), pinned.digest));
-        let path = self.root.join(LOCK);
-        fs::write(&path, lock::write(&digests.collect())).context(|| path.display().to_string())
+        let path = self.root.join(LOCK_FILE);
+        fs::write(&path, write_lock(&digests.collect())).context(|| path.display().to_string())
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    definition::{Class, Difference, explain},
+    definition::fingerprint::{Class, Difference, explain},
     digest::Digest,
     evaluate::InForce,
     name::FeatureRef,

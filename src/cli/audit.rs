@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Context, Verdict, client::FeatureServerClient};
 use crate::{
     audit::{ColumnAudit, Served, Standing, audit},
-    definition::Difference,
+    definition::fingerprint::Difference,
     error::Result,
     offline::{Manifest, Resources, count_changes},
 };

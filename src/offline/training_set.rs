@@ -20,7 +20,7 @@ use datafusion::{dataframe::DataFrame, logical_expr::ident};
 use serde::Serialize;
 
 use super::{
-    BatchFunction, EntityDataframe, JoinSpec, Layout, MANIFEST_KEY, Manifest, ManifestColumn, ROW_NUMBER,
+    BatchFunction, EntityDataframe, JoinSpec, Layout, MANIFEST_KEY, Manifest, ManifestColumn, 
     RequestRecord, SourceFile, Sources, ViewJoin, in_order, join_views, transform, write,
 };
 use crate::{
