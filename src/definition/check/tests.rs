@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use proptest::{collection::vec, prelude::*};
+
 use crate::{
     definition::{
         File, Input, State, parse,
@@ -1165,19 +1167,46 @@ fn what_has_to_be_looked_up_is_known_before_the_check() {
     );
 }
 
-#[test]
-fn how_declarations_are_spread_over_files_means_nothing() {
-    let text: String = files()
-        .iter()
-        .rev()
-        .map(|file| file.text.as_str())
-        .collect();
-    let one = File {
-        path: "all.toml".into(),
-        text,
-    };
-    assert_eq!(
-        super::check(parse(vec![one]), &environment()).unwrap(),
-        state(&[])
-    );
+/// The declarations of the project, one text each.
+fn declarations() -> Vec<String> {
+    let mut declarations: Vec<String> = Vec::new();
+    for file in files() {
+        for part in file.text.split("\n\n") {
+            match (declarations.last_mut(), part.split(']').next().unwrap().matches('.').count()) {
+                (Some(last), 2) => last.push_str(&format!("\n{part}\n")),
+                _ => declarations.push(format!("{part}\n")),
+            }
+        }
+    }
+    declarations
+}
+
+proptest! {
+    #[test]
+    fn how_declarations_are_spread_over_files_means_nothing(
+        declarations in Just(declarations()).prop_shuffle(),
+        places in vec(0..3_usize, declarations().len()),
+    ) {
+        let mut texts = vec![String::new(); 3];
+        for (declaration, place) in declarations.iter().zip(places) {
+            texts[place].push_str(declaration);
+        }
+        let file = |(index, text)| File { path: format!("{index}.toml"), text };
+        let files = texts.into_iter().enumerate().map(file).collect();
+        prop_assert_eq!(super::check(parse(files), &environment()).unwrap(), state(&[]));
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(cut in 0..2_000_usize, insert in "[\\[\\]{}=\".#a-z0-9:\n]{0,12}") {
+        let mut files = files();
+        for file in &mut files {
+            let at = cut.min(file.text.len());
+            file.text.insert_str(at, &insert);
+        }
+        let said = super::check(parse(files), &environment());
+        if let Err(problems) = said {
+            prop_assert!(!problems.is_empty());
+            prop_assert!(!shown(&problems).is_empty());
+        }
+    }
 }

@@ -22,7 +22,7 @@ use serde_json::{Map, Value, json};
 
 pub use self::explain::{Class, Difference, explain};
 use super::{
-    Feature, FeatureView, Input, OnDemandFeatureView, Source, SourceData, State, TransformUse,
+    Definitions, Feature, FeatureView, Input, OnDemandFeatureView, Source, SourceData, State, TransformUse,
 };
 use crate::{
     digest::Digest,
@@ -215,28 +215,9 @@ impl<'a> Builder<'a> {
             "visible": source.visible,
         });
         if let SourceData::Sql(query) = &source.data {
-            document["sources"] = json!(self.mentioned(query));
+            document["sources"] = json!(mentioned(&self.state.definitions, query));
         }
         self.document(document)
-    }
-
-    /// The data of the sources whose names occur in a query, or in a query of those. A word that
-    /// means something else in the query than the source of its name is one too many: that makes
-    /// the fingerprint change where it need not, never the other way round.
-    fn mentioned(&self, query: &'a str) -> BTreeMap<&'a str, &'a SourceData> {
-        let mut mentioned = BTreeMap::new();
-        let mut queries = vec![query];
-        while let Some(query) = queries.pop() {
-            let words: BTreeSet<String> = words(query).collect();
-            for (name, source) in &self.state.definitions.sources {
-                if words.contains(name) && mentioned.insert(name.as_str(), &source.data).is_none() {
-                    if let SourceData::Sql(query) = &source.data {
-                        queries.push(query);
-                    }
-                }
-            }
-        }
-        mentioned
     }
 
     /// Computes the on-demand feature views, each after those it reads.
@@ -334,6 +315,28 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// The data of the sources whose names occur in a query, or in a query of those. A word that means
+/// something else in the query than the source of its name is one too many: that makes a
+/// fingerprint change where it need not, never the other way round.
+pub(super) fn mentioned<'a>(
+    definitions: &'a Definitions,
+    query: &'a str,
+) -> BTreeMap<&'a str, &'a SourceData> {
+    let mut mentioned = BTreeMap::new();
+    let mut queries = vec![query];
+    while let Some(query) = queries.pop() {
+        let words: BTreeSet<String> = words(query).collect();
+        let named = definitions.sources.iter().filter(|(name, _)| words.contains(*name));
+        for (name, source) in named {
+            let is_new = mentioned.insert(name.as_str(), &source.data).is_none();
+            if let (true, SourceData::Sql(query)) = (is_new, &source.data) {
+                queries.push(query);
+            }
+        }
+    }
+    mentioned
+}
+
 fn missing(name: &str) -> Error {
     Error::corrupt(format!("{name} is used and is not there"))
 }
@@ -345,4 +348,4 @@ fn words(query: &str) -> impl Iterator<Item = String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

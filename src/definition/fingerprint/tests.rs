@@ -104,9 +104,8 @@ fn the_order_of_entities_changes_nothing() {
     assert_eq!(changed(&prints(&state(&[])), &one), "basket:unit_price");
 }
 
-#[test]
-fn what_decides_a_value_changes_all_that_builds_on_it() {
-    for (old, new, expect) in [
+/// Edits of what decides values, each with the features that it changes.
+pub(in crate::definition) const EDITS: &[(&str, &str, &str)] = &[
         (
             "path = \"data/orders.parquet\"",
             "path = \"data/all.parquet\"",
@@ -149,7 +148,11 @@ fn what_decides_a_value_changes_all_that_builds_on_it() {
         ),
         ("default = 0.5", "default = 0.25", "risk:score"),
         ("\"request:amount\"", "\"user_age:age\"", "risk:score"),
-    ] {
+];
+
+#[test]
+fn what_decides_a_value_changes_all_that_builds_on_it() {
+    for (old, new, expect) in EDITS {
         check(&[(old, new)], expect);
     }
 }

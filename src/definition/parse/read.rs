@@ -148,7 +148,7 @@ fn source_data(table: &mut Table) -> Option<Located<SourceData>> {
         at: text.at,
     };
     path.map(|path| data(path, SourceData::Path))
-        .or(sql.map(|sql| data(sql, SourceData::Sql)))
+        .or(sql.map(|sql| data(sql, |query| SourceData::Sql(query.trim().to_owned()))))
 }
 
 pub(super) fn feature_view(mut table: Table) -> FeatureViewNode {
