@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{Context, Verdict};
 use crate::{
     app::{App, Declared, now},
-    definition::{Diff, State, diff},
+    definition::{Diff, State},
     error::{Error, Result},
     registry::{Registry, Snapshot},
 };
@@ -60,8 +60,8 @@ impl Apply {
 /// What putting `state` into force would change.
 fn changes(newest: Option<&Snapshot>, state: &State) -> Diff {
     match newest {
-        Some(snapshot) => diff(&snapshot.state, state),
-        None => diff(&State::default(), state),
+        Some(snapshot) => Diff::between(&snapshot.state, state),
+        None => Diff::between(&State::default(), state),
     }
 }
 

@@ -48,13 +48,6 @@ impl Output {
         }
     }
 
-    /// Says something on the way, to stderr.
-    pub(super) fn note(self, text: impl Display) {
-        if !self.json {
-            eprintln!("{text}");
-        }
-    }
-
     /// A count of rows on the way, where stderr is a terminal.
     pub(super) fn rows(self, what: &str) -> ProgressBar {
         if self.json || !io::stderr().is_terminal() {
