@@ -33,7 +33,7 @@ fn check_functions(answer: Vec<v1::Function>, limits: &Limits) -> Result<Vec<Fun
         return Err(Error::transform("it has no functions"));
     }
     check_names(
-        "function",
+        "a function",
         functions.iter().map(|function| function.name.as_str()),
     )?;
     for function in &functions {
@@ -64,10 +64,10 @@ fn check_fields(function: &Function, limits: &Limits) -> Result<()> {
         return Err(Error::transform("it has no outputs"));
     }
     check_names(
-        "param or input",
+        "a param or input",
         params.iter().chain(inputs).map(|field| field.name.as_str()),
     )?;
-    check_names("output", outputs.iter().map(|field| field.name.as_str()))
+    check_names("an output", outputs.iter().map(|field| field.name.as_str()))
 }
 
 fn check_names<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<()> {
@@ -75,14 +75,12 @@ fn check_names<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(
     for name in names {
         if !is_identifier(name) {
             let shown: String = name.chars().take(64).collect();
-            return Err(
-                Error::transform(format!("not a name of a {what}: {shown:?}"))
-                    .with_hint(IDENTIFIER_RULE),
-            );
+            return Err(Error::transform(format!("not a name of {what}: {shown:?}"))
+                .with_hint(IDENTIFIER_RULE));
         }
         if !seen.insert(name) {
             return Err(Error::transform(format!(
-                "two of the name \"{name}\" for a {what}"
+                "two of the name \"{name}\" for {what}"
             )));
         }
     }

@@ -110,6 +110,12 @@ pub(super) fn exceeded(what: &str, limit: u64, current: u64, requested: u64) -> 
     Error::transform(Error::limit(what, limit, current, requested).message())
 }
 
+/// The same where nobody knows how much more there would have been.
+pub(super) fn used_up(what: &str, limit: u64) -> Error {
+    let message = format!("{what} over the limit: limit {limit}, current {limit}, requested more");
+    Error::transform(message)
+}
+
 /// What one call has used of its memory and tables.
 ///
 /// A growth that is refused ends the call. The guest would otherwise be told, and end itself

@@ -12,6 +12,8 @@
 //! - have somebody else's machine code run as its own: `cache`.
 
 mod bindings;
+mod build;
+mod cache;
 mod columns;
 mod component;
 mod description;
@@ -21,19 +23,20 @@ mod sandbox;
 mod slots;
 #[cfg(test)]
 pub(crate) mod testing;
-mod transform;
 #[cfg(test)]
 mod tests;
+mod transform;
 mod trap;
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
+    path::Path,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use wasmtime::component::Component;
 
+pub use build::{Built, build};
 pub use engine::RuntimeProfile;
 pub use limits::Limits;
 pub use transform::{Outcome, RowError, Transform};
@@ -42,6 +45,7 @@ use crate::{
     digest::Digest,
     error::{Error, Result},
 };
+use cache::CodeCache;
 use sandbox::{Host, Sandbox};
 use slots::Slots;
 
@@ -53,6 +57,7 @@ pub struct Runtime(Arc<Inner>);
 struct Inner {
     host: Arc<Host>,
     profile: RuntimeProfile,
+    cache: Option<CodeCache>,
     loaded: Mutex<HashMap<Digest, Arc<Loaded>>>,
 }
 
@@ -62,15 +67,19 @@ struct Inner {
 struct Loaded(Mutex<Weak<Transform>>);
 
 impl Runtime {
-    /// Starts an engine with these limits.
+    /// Starts an engine with these limits. Compiled code is kept in the folder, if one is given;
+    /// it is made where there is none.
     ///
     /// # Errors
-    /// [`Kind::Invalid`](crate::error::Kind::Invalid) for impossible limits,
-    /// [`Kind::Unavailable`](crate::error::Kind::Unavailable) when the system refuses the address
-    /// space.
-    pub fn new(limits: Limits, _cache_dir: Option<PathBuf>) -> Result<Self> {
+    /// [`Kind::Invalid`](crate::error::Kind::Invalid) for impossible limits and for a folder that
+    /// others can write to; [`Kind::Unavailable`](crate::error::Kind::Unavailable) when the system
+    /// refuses the address space.
+    pub fn new(limits: Limits, cache: Option<&Path>) -> Result<Self> {
         limits.check()?;
         let engine = engine::start(&limits)?;
+        let cache = cache
+            .map(|folder| CodeCache::open(folder, &engine))
+            .transpose()?;
         let slots = Slots::new(limits.concurrent_calls);
         Ok(Self(Arc::new(Inner {
             host: Arc::new(Host {
@@ -79,6 +88,7 @@ impl Runtime {
                 slots,
             }),
             profile: RuntimeProfile::standard()?,
+            cache,
             loaded: Mutex::default(),
         })))
     }
@@ -111,19 +121,30 @@ impl Runtime {
         if let Some(transform) = loaded.upgrade() {
             return Ok(transform);
         }
-        let component = self.compile(bytes)?;
+        let component = self.compiled(digest, bytes)?;
         let sandbox = Sandbox::new(Arc::clone(&self.0.host), &component)?;
         let transform = Arc::new(Transform::new(digest, sandbox)?);
         *loaded = Arc::downgrade(&transform);
         Ok(transform)
     }
 
-    fn compile(&self, bytes: &[u8]) -> Result<Component> {
-        Component::from_binary(&self.0.host.engine, bytes).map_err(|error| {
-            Error::invalid(format!(
-                "not a transform: it does not compile: {}",
-                error.root_cause()
-            ))
-        })
+    fn compiled(&self, digest: Digest, bytes: &[u8]) -> Result<Component> {
+        let engine = &self.0.host.engine;
+        let kept = self
+            .0
+            .cache
+            .as_ref()
+            .and_then(|cache| cache.load(engine, digest));
+        if let Some(component) = kept {
+            return Ok(component);
+        }
+        let component = Component::from_binary(engine, bytes).map_err(|error| {
+            let reason = error.root_cause();
+            Error::invalid(format!("not a transform: it does not compile: {reason}"))
+        })?;
+        if let Some(cache) = &self.0.cache {
+            cache.store(digest, &component);
+        }
+        Ok(component)
     }
 }

@@ -12,9 +12,9 @@ use super::{
     engine::deadline_ticks,
     limits::{Allowance, Limits},
     slots::Slots,
-    trap::ended,
+    trap::{ended, misfit, not_started},
 };
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// What all transforms of a runtime share.
 #[derive(Debug)]
@@ -33,14 +33,10 @@ pub(super) struct Sandbox {
 impl Sandbox {
     /// Links the component, which imports nothing, and checks the types of its exports.
     pub(super) fn new(host: Arc<Host>, component: &Component) -> Result<Self> {
-        let link = || {
-            let instances = Linker::new(&host.engine).instantiate_pre(component)?;
-            v1::TransformPre::new(instances)
-        };
-        let instances = link().map_err(|error: wasmtime::Error| {
-            Error::invalid(format!("not a transform: {error}: {}", error.root_cause()))
-                .with_hint("build it with the SDK of this unskew")
-        })?;
+        let instances = Linker::new(&host.engine).instantiate_pre(component);
+        let instances = instances
+            .and_then(v1::TransformPre::new)
+            .map_err(|error| misfit(&error))?;
         Ok(Self { host, instances })
     }
 
@@ -62,7 +58,7 @@ impl Sandbox {
         store.set_epoch_deadline(deadline_ticks(limits));
         store.set_hostcall_fuel(usize::try_from(output_bytes).unwrap_or(usize::MAX));
         let instance = self.instances.instantiate(&mut store);
-        let result = instance.and_then(|instance| call(&instance, &mut store));
-        result.map_err(|error| ended(&error, limits, output_bytes))
+        let instance = instance.map_err(|error| not_started(&error, limits))?;
+        call(&instance, &mut store).map_err(|error| ended(&error, limits, output_bytes))
     }
 }

@@ -207,14 +207,20 @@ pub(crate) fn component(module: &str, wit: &str) -> Vec<u8> {
     encoder.encode().unwrap()
 }
 
+/// A guest that gives these values and row errors, whatever it is called with.
+pub(crate) fn answer_int64(function: &Function, values: &[i64], errors: &[(u32, &str)]) -> Guest {
+    let column =
+        v1::ColumnResult { values: v1::ValuesResult::Int64(values.to_vec()), validity: vec![] };
+    let error =
+        |(row, message): &(u32, &str)| v1::RowError { row: *row, message: (*message).to_owned() };
+    let errors = errors.iter().map(error).collect();
+    let outcome = v1::Outcome { columns: vec![column], errors };
+    Guest::answering(std::slice::from_ref(function), outcome)
+}
+
 /// A field without documentation.
 pub(crate) fn field(name: &str, data_type: DataType, nullable: bool) -> Field {
-    Field {
-        name: name.to_owned(),
-        data_type,
-        nullable,
-        documentation: String::new(),
-    }
+    Field { name: name.to_owned(), data_type, nullable, documentation: String::new() }
 }
 
 /// A function without params and documentation.

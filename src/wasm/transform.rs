@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     digest::Digest,
-    error::{Error, Result, did_you_mean},
+    error::{Error, Kind, Result, did_you_mean},
     value::{Field, Function},
     wasm::Limits,
 };
@@ -51,8 +51,11 @@ impl std::fmt::Debug for Transform {
 
 impl Transform {
     pub(super) fn new(digest: Digest, sandbox: Sandbox) -> Result<Self> {
-        let functions = describe(&sandbox).map_err(|error| {
-            error.context(format!("the description of {} failed", digest.short()))
+        let functions = describe(&sandbox).map_err(|error| match error.kind() {
+            Kind::Transform => {
+                error.context(format!("the description of {} failed", digest.short()))
+            }
+            _ => error,
         })?;
         Ok(Self {
             digest,

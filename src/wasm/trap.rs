@@ -2,40 +2,59 @@
 
 use wasmtime::Trap;
 
-use super::limits::{Limits, exceeded};
+use super::{
+    bindings::INTERFACE,
+    limits::{Limits, used_up},
+};
 use crate::{error::Error, time::Span};
 
 /// What Wasmtime says when a guest's answer has more bytes than the store allows. The type of
 /// this error is private to Wasmtime; a test of the sandbox holds the text.
 const ANSWER_TOO_LARGE: &str = "fuel allocated for hostcalls has been exhausted";
 
+/// The error of a component that does not have the functions of its interface.
+pub(super) fn misfit(error: &wasmtime::Error) -> Error {
+    let reasons = error.chain().map(|reason| reason.to_string());
+    let reasons: Vec<_> = reasons
+        .filter(|reason| reason != "failed to convert function to given type")
+        .collect();
+    Error::invalid(format!(
+        "not a transform: it does not fit {INTERFACE}: {}",
+        reasons.join(": ")
+    ))
+    .with_hint("build it with the SDK of this unskew")
+}
+
+/// The error of an instance that could not be made.
+pub(super) fn not_started(error: &wasmtime::Error, limits: &Limits) -> Error {
+    stopped(error, limits).unwrap_or_else(|| misfit(error))
+}
+
 /// The error of a call that gave no answer.
 pub(super) fn ended(error: &wasmtime::Error, limits: &Limits, output_bytes: u64) -> Error {
+    stopped(error, limits).unwrap_or_else(|| {
+        let reason = error.root_cause().to_string();
+        match reason.contains(ANSWER_TOO_LARGE) {
+            true => used_up("bytes of the answer", output_bytes),
+            false => Error::transform(format!("its answer cannot be read: {reason}")),
+        }
+    })
+}
+
+/// The error of a guest that was running when it ended.
+fn stopped(error: &wasmtime::Error, limits: &Limits) -> Option<Error> {
     if let Some(refused) = error.downcast_ref::<Error>() {
-        return refused.clone();
+        return Some(refused.clone());
     }
-    if let Some(trap) = error.downcast_ref::<Trap>() {
-        return trapped(*trap, limits);
-    }
-    let reason = error.root_cause().to_string();
-    if reason.contains(ANSWER_TOO_LARGE) {
-        return exceeded(
-            "bytes of the answer",
-            output_bytes,
-            output_bytes,
-            output_bytes + 1,
-        );
-    }
-    Error::transform(format!("its answer cannot be read: {reason}"))
+    error
+        .downcast_ref::<Trap>()
+        .map(|trap| trapped(*trap, limits))
 }
 
 fn trapped(trap: Trap, limits: &Limits) -> Error {
     match trap {
         Trap::Interrupt => deadline(limits.deadline),
-        Trap::StackOverflow => {
-            let limit = u64::from(limits.stack_bytes);
-            exceeded("bytes of stack", limit, limit, limit + 1)
-        }
+        Trap::StackOverflow => used_up("bytes of stack", limits.stack_bytes.into()),
         Trap::UnreachableCodeReached => Error::transform("it panicked").with_hint(
             "integer overflow, an index out of range and `unwrap` on nothing are panics; \
              a function that returns a Result gives the row an error instead",

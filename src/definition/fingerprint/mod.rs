@@ -63,6 +63,11 @@ impl Fingerprints {
         Builder::new(state, runtime).build()
     }
 
+    /// The fingerprints of all features.
+    pub fn features(&self) -> &BTreeMap<FeatureRef, Digest> {
+        &self.features
+    }
+
     /// The fingerprint of a feature of a view of either kind.
     pub fn feature(&self, feature: &FeatureRef) -> Option<Digest> {
         self.features.get(feature).copied()

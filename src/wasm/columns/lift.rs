@@ -234,3 +234,309 @@ fn offsets(offsets: Vec<i32>, rows: usize, length: usize) -> Result<OffsetBuffer
     }
     Ok(OffsetBuffer::new(ScalarBuffer::from(offsets)))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*, sample::select};
+
+    use super::*;
+    use v1::ValuesResult as Values;
+
+    const NONE: &[u8] = &[];
+
+    fn lift_column(
+        values: Values,
+        validity: &[u8],
+        data_type: DataType,
+        rows: usize,
+    ) -> Result<ArrayRef> {
+        let column = v1::ColumnResult {
+            values,
+            validity: validity.to_vec(),
+        };
+        lift(
+            column,
+            Answer {
+                data_type,
+                rows,
+                mask: None,
+            },
+        )
+    }
+
+    #[track_caller]
+    fn check(values: Values, validity: &[u8], rows: usize, expected: &str) {
+        let data_type = type_of(&values);
+        let error = lift_column(values, validity, data_type, rows).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+
+    fn strings(offsets: &[i32], bytes: &[u8]) -> v1::VarBytesResult {
+        v1::VarBytesResult {
+            offsets: offsets.to_vec(),
+            bytes: bytes.to_vec(),
+        }
+    }
+
+    #[test]
+    fn every_type_is_only_itself() {
+        let empty = || strings(&[0], b"");
+        let int64 = v1::VarInt64Result {
+            offsets: vec![0],
+            items: vec![],
+        };
+        let float32 = v1::VarFloat32Result {
+            offsets: vec![0],
+            items: vec![],
+        };
+        let float64 = v1::VarFloat64Result {
+            offsets: vec![0],
+            items: vec![],
+        };
+        let utf8 = v1::VarUtf8Result {
+            offsets: vec![0],
+            items: empty(),
+        };
+        let columns = [
+            Values::Boolean(vec![]),
+            Values::Int32(vec![]),
+            Values::Int64(vec![]),
+            Values::Float32(vec![]),
+            Values::Float64(vec![]),
+            Values::Utf8(empty()),
+            Values::Binary(empty()),
+            Values::Date(vec![]),
+            Values::Timestamp(vec![]),
+            Values::ListInt64(int64),
+            Values::ListFloat32(float32),
+            Values::ListFloat64(float64),
+            Values::ListUtf8(utf8),
+        ];
+        for (returned, values) in DataType::ALL.into_iter().zip(columns) {
+            for declared in DataType::ALL {
+                let lifted = lift_column(values.clone(), NONE, declared, 0);
+                let lifted = lifted.map(|array| array.data_type().clone());
+                let expected = match returned == declared {
+                    true => Ok(declared.to_arrow()),
+                    false => Err(Error::transform(format!(
+                        "it is {returned} and declared {declared}"
+                    ))),
+                };
+                assert_eq!(lifted, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_are_those_of_the_batch() {
+        check(
+            Values::Int32(vec![1]),
+            NONE,
+            2,
+            "it has 1 values for 2 rows",
+        );
+        check(
+            Values::Timestamp(vec![1; 3]),
+            NONE,
+            2,
+            "it has 3 values for 2 rows",
+        );
+        check(
+            Values::Boolean(vec![0]),
+            NONE,
+            9,
+            "its values bitmap has 1 bytes for 9 rows, and needs 2",
+        );
+        check(
+            Values::Int32(vec![1; 8]),
+            &[0, 0],
+            8,
+            "its validity bitmap has 2 bytes for 8 rows, and needs 1",
+        );
+        check(
+            Values::Int32(vec![1; 3]),
+            &[0b1111],
+            3,
+            "its validity bitmap has bits set behind its 3 rows",
+        );
+        check(
+            Values::Boolean(vec![0xff, 0x03]),
+            NONE,
+            9,
+            "its values bitmap has bits set behind its 9 rows",
+        );
+    }
+
+    #[test]
+    fn offsets_lie_in_order_within_the_data() {
+        let check = |offsets: &[i32], expected: &str| {
+            check(Values::Binary(strings(offsets, b"abc")), NONE, 2, expected);
+            let lists = v1::VarInt64Result {
+                offsets: offsets.to_vec(),
+                items: vec![1, 2, 3],
+            };
+            super::tests::check(Values::ListInt64(lists), NONE, 2, expected);
+        };
+        check(&[], "its offsets are 0 for 2 rows, and have to be 3");
+        check(&[0, 3], "its offsets are 2 for 2 rows, and have to be 3");
+        check(
+            &[0, 1, 2, 3],
+            "its offsets are 4 for 2 rows, and have to be 3",
+        );
+        check(&[1, 2, 3], "its offsets start at 1, not at 0");
+        check(&[-1, 2, 3], "its offsets start at -1, not at 0");
+        check(&[0, 3, 2], "its offsets decrease in row 1, from 3 to 2");
+        check(&[0, -1, 3], "its offsets decrease in row 0, from 0 to -1");
+        check(&[0, 2, 4], "its offsets end at 4, and there are 3 items");
+        check(
+            &[0, 2, i32::MAX],
+            "its offsets end at 2147483647, and there are 3 items",
+        );
+        check(&[0, 1, 2], "its offsets end at 2, and there are 3 items");
+    }
+
+    #[test]
+    fn text_is_utf8_item_by_item() {
+        let bad = |offsets: &[i32], bytes: &[u8]| Values::Utf8(strings(offsets, bytes));
+        check(
+            bad(&[0, 1, 2], b"a\xff"),
+            NONE,
+            2,
+            "it is not UTF-8: item 1",
+        );
+        // Valid as a whole and cut within a character.
+        check(
+            bad(&[0, 1, 2], "ä".as_bytes()),
+            NONE,
+            2,
+            "it is not UTF-8: item 0",
+        );
+        let items = strings(&[0, 1], b"\xc0");
+        let lists = v1::VarUtf8Result {
+            offsets: vec![0, 1],
+            items,
+        };
+        check(
+            Values::ListUtf8(lists),
+            NONE,
+            1,
+            "items: it is not UTF-8: item 0",
+        );
+        let lists = v1::VarUtf8Result {
+            offsets: vec![0, 1],
+            items: strings(&[], b""),
+        };
+        let expected = "items: its offsets are 0 for 0 rows, and have to be 1";
+        check(Values::ListUtf8(lists), NONE, 1, expected);
+    }
+
+    #[test]
+    fn a_buffer_is_moved_and_not_copied() {
+        let values = vec![1.5_f64; 1000];
+        let address = values.as_ptr();
+        let array = lift_column(Values::Float64(values), NONE, DataType::Float64, 1000).unwrap();
+        assert_eq!(array.to_data().buffers()[0].as_ptr().cast(), address);
+    }
+
+    fn any_offsets(rows: usize) -> impl Strategy<Value = Vec<i32>> {
+        let sorted = vec(0..6_i32, rows).prop_map(|lengths| {
+            let mut end = 0;
+            let ends = lengths.into_iter().map(|length| {
+                end += length;
+                end
+            });
+            std::iter::once(0).chain(ends).collect()
+        });
+        prop_oneof![4 => sorted, 1 => vec(-2..20_i32, 0..rows + 3)]
+    }
+
+    /// As many items as the offsets want; sometimes some more or fewer.
+    fn items<T: Clone + std::fmt::Debug>(
+        offsets: impl Strategy<Value = Vec<i32>>,
+        item: impl Strategy<Value = T> + Clone,
+    ) -> impl Strategy<Value = (Vec<i32>, Vec<T>)> {
+        (offsets, prop_oneof![6 => Just(0), 1 => -2..3_i32]).prop_flat_map(move |(offsets, off)| {
+            let count = offsets.last().map_or(0, |last| (last + off).max(0)) as usize;
+            (Just(offsets), vec(item.clone(), count))
+        })
+    }
+
+    fn any_length(rows: usize) -> impl Strategy<Value = usize> {
+        prop_oneof![6 => Just(rows), 1 => 0..rows + 3]
+    }
+
+    fn any_bitmap(rows: usize) -> impl Strategy<Value = Vec<u8>> {
+        let tidy = vec(any::<u8>(), rows.div_ceil(8)).prop_map(move |mut bytes| {
+            if let Some(last) = bytes.last_mut().filter(|_| rows % 8 != 0) {
+                *last &= (1 << (rows % 8)) - 1;
+            }
+            bytes
+        });
+        prop_oneof![4 => tidy, 1 => vec(any::<u8>(), 0..rows.div_ceil(8) + 2)]
+    }
+
+    fn any_strings(rows: usize) -> impl Strategy<Value = v1::VarBytesResult> {
+        let byte = prop_oneof![30 => 0x20..0x7f_u8, 1 => any::<u8>()];
+        items(any_offsets(rows), byte)
+            .prop_map(|(offsets, bytes)| v1::VarBytesResult { offsets, bytes })
+    }
+
+    fn any_values(rows: usize) -> impl Strategy<Value = Values> {
+        let offsets = || any_offsets(rows);
+        let lists = items(offsets(), any::<i64>());
+        let floats = items(offsets(), any::<u32>().prop_map(f32::from_bits));
+        let doubles = items(offsets(), any::<u64>().prop_map(f64::from_bits));
+        let texts = (offsets(), 0..3_usize).prop_flat_map(|(offsets, off)| {
+            let count = offsets.last().map_or(0, |last| *last.max(&0)) as usize + off / 2;
+            (Just(offsets), any_strings(count))
+        });
+        prop_oneof![
+            any_bitmap(rows).prop_map(Values::Boolean),
+            any_length(rows)
+                .prop_flat_map(|n| vec(any::<i32>(), n))
+                .prop_map(Values::Int32),
+            any_length(rows)
+                .prop_flat_map(|n| vec(any::<i64>(), n))
+                .prop_map(Values::Timestamp),
+            any_length(rows)
+                .prop_flat_map(|n| vec(any::<u64>().prop_map(f64::from_bits), n))
+                .prop_map(Values::Float64),
+            any_strings(rows).prop_map(Values::Utf8),
+            any_strings(rows).prop_map(Values::Binary),
+            lists.prop_map(|(offsets, items)| {
+                Values::ListInt64(v1::VarInt64Result { offsets, items })
+            }),
+            floats.prop_map(|(offsets, items)| {
+                Values::ListFloat32(v1::VarFloat32Result { offsets, items })
+            }),
+            doubles.prop_map(|(offsets, items)| {
+                Values::ListFloat64(v1::VarFloat64Result { offsets, items })
+            }),
+            texts.prop_map(|(offsets, items)| {
+                Values::ListUtf8(v1::VarUtf8Result { offsets, items })
+            }),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn whatever_is_accepted_is_a_valid_array(
+            (rows, values, validity) in (0_usize..20).prop_flat_map(|rows| {
+                let validity = prop_oneof![Just(vec![]), any_bitmap(rows)];
+                (Just(rows), any_values(rows), validity)
+            }),
+            other in select(DataType::ALL.to_vec()),
+            as_declared in prop::bool::weighted(0.95),
+        ) {
+            let data_type = if as_declared { type_of(&values) } else { other };
+            if let Ok(array) = lift_column(values, &validity, data_type, rows) {
+                prop_assert!(array.to_data().validate_full().is_ok());
+                prop_assert_eq!(array.data_type(), &data_type.to_arrow());
+                prop_assert_eq!(array.len(), rows);
+                prop_assert_eq!(&canonical_nan(&array).to_data(), &array.to_data());
+            }
+        }
+    }
+}

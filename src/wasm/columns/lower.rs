@@ -289,3 +289,191 @@ impl Bytes<'_> {
         size_of_val(&*self.offsets) + self.bytes.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::{
+        array::{
+            BinaryArray, BooleanArray, Date32Array, Float32Array, Float64Array, Int32Array,
+            Int64Array, StringArray, TimestampMicrosecondArray,
+        },
+        buffer::{Buffer, OffsetBuffer},
+        datatypes::Field,
+    };
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The same rows, with nothing in common in memory: cut out of a longer column, and with
+    /// something left behind in the null rows.
+    fn disguised(array: &ArrayRef, from: usize, rows: usize) -> (ArrayRef, ArrayRef) {
+        let cut = array.slice(from, rows);
+        let every = UInt32Array::from_iter_values(from as u32..(from + rows) as u32);
+        (cut, take(array, &every, None).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_guest_sees_depends_on_the_rows_alone(
+            (fields, columns) in crate::value::tests::any_columns(0..40),
+            from in 0_usize..12,
+        ) {
+            let from = from.min(columns[0].len());
+            let rows = columns[0].len() - from;
+            for (field, column) in fields.iter().zip(&columns) {
+                let (cut, copy) = disguised(column, from, rows);
+                let settled = settle(&cut, field.data_type).unwrap();
+                let other = settle(&copy, field.data_type).unwrap();
+                let (one, two) = (lower(&settled, field.data_type), lower(&other, field.data_type));
+                prop_assert_eq!(format!("{:?}", one.param()), format!("{:?}", two.param()));
+                prop_assert_eq!(one.size(), two.size());
+            }
+        }
+    }
+
+    fn nulls() -> Option<NullBuffer> {
+        Some(NullBuffer::from(vec![true, false, true]))
+    }
+
+    fn left_behind<T: ArrowPrimitiveType>(values: [T::Native; 3]) -> ArrayRef {
+        Arc::new(PrimitiveArray::<T>::new(values.to_vec().into(), nulls()))
+    }
+
+    #[track_caller]
+    fn check(array: ArrayRef, data_type: DataType, expected: &str) {
+        let settled = settle(&array, data_type).unwrap();
+        assert_eq!(&settled, &array, "the values stay");
+        assert_eq!(settled.data_type(), &data_type.to_arrow());
+        let lowered = lower(&settled, data_type);
+        assert_eq!(format!("{:?}", lowered.param().values), expected);
+        assert_eq!(lowered.param().validity, [0b101]);
+    }
+
+    #[test]
+    fn nothing_is_left_behind_in_null_rows() {
+        check(
+            left_behind::<Int32Type>([1, 2, 3]),
+            DataType::Int32,
+            "ValuesParam::Int32([1, 0, 3])",
+        );
+        check(
+            left_behind::<Int64Type>([1, 2, 3]),
+            DataType::Int64,
+            "ValuesParam::Int64([1, 0, 3])",
+        );
+        check(
+            left_behind::<Date32Type>([1, 2, 3]),
+            DataType::Date,
+            "ValuesParam::Date([1, 0, 3])",
+        );
+        let floats = left_behind::<Float32Type>([1.0, -0.0, 3.0]);
+        check(
+            floats,
+            DataType::Float32,
+            "ValuesParam::Float32([1.0, 0.0, 3.0])",
+        );
+        let floats = left_behind::<Float64Type>([1.0, f64::NAN, 3.0]);
+        check(
+            floats,
+            DataType::Float64,
+            "ValuesParam::Float64([1.0, 0.0, 3.0])",
+        );
+        let moments = TimestampMicrosecondArray::new(vec![1, 2, 3].into(), nulls());
+        let moments = Arc::new(moments.with_timezone("UTC"));
+        check(
+            moments,
+            DataType::Timestamp,
+            "ValuesParam::Timestamp([1, 0, 3])",
+        );
+        let bits = BooleanBuffer::from(vec![true, true, true]);
+        let bits = Arc::new(BooleanArray::new(bits, nulls()));
+        check(bits, DataType::Boolean, "ValuesParam::Boolean([5])");
+        let offsets = || OffsetBuffer::new(vec![0, 1, 2, 3].into());
+        let text = Arc::new(StringArray::new(offsets(), Buffer::from(b"abc"), nulls()));
+        let closed = "VarBytesParam { offsets: [0, 1, 1, 2], bytes: [97, 99] }";
+        check(
+            text,
+            DataType::Utf8,
+            &format!("ValuesParam::Utf8({closed})"),
+        );
+        let bytes = Arc::new(BinaryArray::new(offsets(), Buffer::from(b"abc"), nulls()));
+        check(
+            bytes,
+            DataType::Binary,
+            &format!("ValuesParam::Binary({closed})"),
+        );
+        let items = Arc::new(Int64Array::from(vec![7, 8, 9]));
+        let field = Arc::new(Field::new_list_field(items.data_type().clone(), true));
+        let lists = Arc::new(ListArray::new(field, offsets(), items, nulls()));
+        check(
+            lists,
+            DataType::ListInt64,
+            "ValuesParam::ListInt64(VarInt64Param { offsets: [0, 1, 1, 2], items: [7, 9] })",
+        );
+    }
+
+    #[test]
+    fn buffers_are_borrowed_where_they_fit() {
+        let borrowed = |array: ArrayRef, data_type: DataType| {
+            let settled = settle(&array, data_type).unwrap();
+            let buffers = array.to_data();
+            let (address, end) = {
+                let values = &buffers.buffers()[buffers.buffers().len() - 1];
+                (
+                    values.as_ptr() as usize,
+                    values.as_ptr() as usize + values.len(),
+                )
+            };
+            let lowered = lower(&settled, data_type);
+            let start = match &lowered.values {
+                Values::Boolean(bits) => bits.as_ptr() as usize,
+                Values::Int32(values) => values.as_ptr() as usize,
+                Values::Float32(values) => values.as_ptr() as usize,
+                Values::Float64(values) => values.as_ptr() as usize,
+                Values::Utf8(bytes) => bytes.bytes.as_ptr() as usize,
+                Values::Date(values) => values.as_ptr() as usize,
+                other => panic!("not in this test: {other:?}"),
+            };
+            assert!((address..end).contains(&start), "{data_type} is copied");
+        };
+        borrowed(
+            Arc::new(BooleanArray::from(vec![true; 24]).slice(8, 16)),
+            DataType::Boolean,
+        );
+        borrowed(
+            Arc::new(Int32Array::from(vec![Some(1), None])),
+            DataType::Int32,
+        );
+        borrowed(
+            Arc::new(Float32Array::from(vec![1.0; 9]).slice(3, 2)),
+            DataType::Float32,
+        );
+        borrowed(
+            Arc::new(Float64Array::from(vec![Some(1.0), None])),
+            DataType::Float64,
+        );
+        borrowed(
+            Arc::new(StringArray::from(vec!["a", "b", "c"]).slice(1, 1)),
+            DataType::Utf8,
+        );
+        borrowed(Arc::new(Date32Array::from(vec![1, 2])), DataType::Date);
+    }
+
+    #[test]
+    fn bitmaps_start_at_bit_0_and_end_in_zeros() {
+        let bits = BooleanBuffer::from(vec![true; 24]);
+        for (from, length, expected) in [
+            (0, 24, vec![0xff, 0xff, 0xff]),
+            (8, 8, vec![0xff]),
+            (8, 3, vec![0b111]),
+            (3, 9, vec![0xff, 1]),
+            (5, 0, vec![]),
+        ] {
+            assert_eq!(
+                *bitmap(&bits.slice(from, length)),
+                expected,
+                "{length} from {from}"
+            );
+        }
+    }
+}
