@@ -13,7 +13,7 @@ use crate::{
     definition::OnError,
     digest::Digest,
     error::{Error, Kind, Result, did_you_mean},
-    value::{DataType, Field, Function},
+    value::{DataType, Field, Function, conform},
     wasm::{Outcome, RowError, Transform},
 };
 
@@ -89,7 +89,10 @@ impl Evaluation {
     /// [`Kind::Transform`] when the function fails as a whole, or for any row where the binding
     /// says so; [`Kind::Limit`] when a single row is over the limits.
     pub fn run(&self, batch: &RecordBatch) -> Result<Evaluated> {
-        let inputs = self.inputs.iter().map(|column| self.column(batch, column));
+        let inputs = self.inputs().map(|(name, data_type)| {
+            let column = conform(&self.column(batch, name)?, data_type);
+            column.map_err(|error| error.context(format!("column \"{name}\"")))
+        });
         let inputs: Vec<ArrayRef> = inputs.collect::<Result<_>>()?;
         let rows = u32::try_from(batch.num_rows());
         let rows = rows.map_err(|_| Error::invalid("a batch has less than 2^32 rows"))?;

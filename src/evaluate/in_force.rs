@@ -2,7 +2,7 @@
 
 use super::Library;
 use crate::{
-    definition::{Fingerprints, RuntimeRef, State},
+    definition::{State, fingerprint::{Fingerprints, RuntimeRef}},
     error::Result,
     registry::{Registry, Snapshot},
     wasm::Runtime,

@@ -6,6 +6,14 @@
 
 mod binding;
 mod evaluation;
+mod in_force;
+mod library;
+mod on_demand;
+mod stored;
 
 pub use binding::Binding;
 pub use evaluation::{Evaluated, Evaluation};
+pub use in_force::InForce;
+pub use library::Library;
+pub use on_demand::{Computed, OnDemand};
+pub use stored::StoredFeatures;

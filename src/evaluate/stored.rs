@@ -1,7 +1,7 @@
 //! From the content of a source row to the features of a stored view.
 
 use arrow::{
-    array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array},
+    array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array},
     buffer::NullBuffer,
     compute::{filter_record_batch, take},
 };

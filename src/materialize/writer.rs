@@ -6,6 +6,7 @@ use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
     datatypes::{Schema, TimestampMicrosecondType, UInt64Type},
 };
+use serde::Serialize;
 
 use crate::{
     digest::Digest,
@@ -23,7 +24,7 @@ use crate::{
 const EXAMPLES: usize = 3;
 
 /// What became of the rows that were written.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Written {
     /// Rows that were read.
     pub rows: u64,

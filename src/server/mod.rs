@@ -17,6 +17,7 @@ use crate::{
 };
 
 pub use metrics::Metrics;
+pub use model::OnlineFeatures;
 
 /// The greatest body of a request that is read.
 const MAX_BODY: usize = 16 << 20;

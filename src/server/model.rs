@@ -47,7 +47,7 @@ impl GetOnlineFeatures {
 
 /// The body of the answer.
 #[derive(Debug, Serialize)]
-pub(super) struct OnlineFeatures {
+pub struct OnlineFeatures {
     results: Vec<Column>,
     metadata: Metadata,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -84,7 +84,8 @@ struct RowError {
 }
 
 impl OnlineFeatures {
-    pub(super) fn new(answer: Answer, snapshot: u64) -> Self {
+    /// The body of an answer made from this snapshot.
+    pub fn new(answer: Answer, snapshot: u64) -> Self {
         let metadata = Metadata {
             feature_names: answer.columns.iter().map(|column| column.name.clone()).collect(),
             fingerprints: answer
@@ -120,17 +121,4 @@ pub(super) struct Push {
     /// Where the rows go; only `online`.
     #[serde(default)]
     pub to: Option<String>,
-}
-
-/// The body of `GET /fingerprints`: what an audit compares with.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct ServedFingerprints {
-    /// The number of the registry snapshot that is served.
-    pub snapshot: u64,
-    /// The fingerprint of every feature, by `view:feature`.
-    pub features: BTreeMap<FeatureRef, Digest>,
-    /// Every document that a fingerprint is the digest of, or that such a document refers to.
-    pub documents: BTreeMap<Digest, Value>,
-    /// The names of the transforms, by their digests.
-    pub labels: BTreeMap<Digest, String>,
 }

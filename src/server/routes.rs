@@ -11,9 +11,10 @@ use super::{
     App, MAX_ROWS,
     error::Failure,
     metrics::count_values,
-    model::{GetOnlineFeatures, OnlineFeatures, Push, ServedFingerprints},
+    model::{GetOnlineFeatures, OnlineFeatures, Push},
 };
 use crate::{
+    audit::Served,
     error::Error,
     materialize::push as push_rows,
     serve::{Refused, Request},
@@ -53,8 +54,8 @@ pub(super) async fn push(
     Ok(StatusCode::OK)
 }
 
-pub(super) async fn fingerprints(State(app): State<App>) -> Json<ServedFingerprints> {
-    Json(ServedFingerprints::of(app.server.in_force()))
+pub(super) async fn fingerprints(State(app): State<App>) -> Json<Served> {
+    Json(Served::of(app.server.in_force()))
 }
 
 pub(super) async fn health() -> StatusCode {

@@ -2,9 +2,9 @@
 //!
 //! | type | written | read besides |
 //! |---|---|---|
-//! | boolean | `true` | |
+//! | boolean | `true` | `"true"` |
 //! | int32, int64 | `42`, also above 2^53 | `"42"` |
-//! | float32, float64 | `1.5`, `2.0`, `-0.0`, `"NaN"`, `"Infinity"`, `"-Infinity"` | `2` |
+//! | float32, float64 | `1.5`, `2.0`, `-0.0`, `"NaN"`, `"Infinity"`, `"-Infinity"` | `2`, `"2.5"` |
 //! | utf8 | `"text"` | |
 //! | binary | base64, standard alphabet, padded | |
 //! | date | `"1997-06-30"` | |
@@ -112,7 +112,7 @@ fn parse(values: &[Value], data_type: DataType) -> RowResult<ArrayRef> {
     let column: ArrayRef = match data_type {
         DataType::Boolean => {
             let mut builder = BooleanBuilder::with_capacity(values.len());
-            each(values, data_type, Value::as_bool, |value| {
+            each(values, data_type, boolean, |value| {
                 builder.append_option(value)
             })?;
             Arc::new(builder.finish())
@@ -271,18 +271,18 @@ fn not_of(value: &Value, data_type: DataType) -> Error {
     }
 }
 
+fn boolean(value: &Value) -> Option<bool> {
+    value.as_bool().or_else(|| value.as_str()?.parse().ok())
+}
+
 fn integer(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.parse().ok())
 }
 
 fn float(value: &Value) -> Option<f64> {
     match value {
-        Value::String(text) => match text.as_str() {
-            "NaN" => Some(f64::NAN),
-            "Infinity" => Some(f64::INFINITY),
-            "-Infinity" => Some(f64::NEG_INFINITY),
-            _ => None,
-        },
+        // This takes "NaN", "Infinity" and "-Infinity" too.
+        Value::String(text) => text.parse().ok(),
         number => number.as_f64(),
     }
 }
@@ -389,6 +389,9 @@ mod tests {
         };
         check(json!("1001"), DataType::Int64, json!(1001));
         check(json!(2), DataType::Float64, json!(2.0));
+        check(json!("2.5"), DataType::Float32, json!(2.5));
+        check(json!("-Infinity"), DataType::Float64, json!("-Infinity"));
+        check(json!("true"), DataType::Boolean, json!(true));
         check(json!([1.0, 2]), DataType::ListFloat64, json!([1.0, 2.0]));
         check(json!([]), DataType::ListUtf8, json!([]));
         check(json!(1), DataType::Timestamp, json!("1970-01-01T00:00:01Z"));
