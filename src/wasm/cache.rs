@@ -40,21 +40,14 @@ impl CodeCache {
     pub(super) fn open(folder: &Path, engine: &Engine) -> Result<Self> {
         let failed = || format!("cannot use {} for compiled code", folder.display());
         let open = || {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)?;
+            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
             let user = NamedTempFile::new_in(folder)?.as_file().metadata()?.uid();
             Ok::<_, std::io::Error>((user, folder.metadata()?))
         };
         let (user, metadata) = open().context(failed)?;
         check_owner(&metadata, user).context(failed)?;
         let compatibility = compatibility(engine);
-        Ok(Self {
-            folder: folder.to_owned(),
-            user,
-            compatibility,
-        })
+        Ok(Self { folder: folder.to_owned(), user, compatibility })
     }
 
     /// The compiled code of a component, if it is there and whole and ours.
@@ -83,17 +76,14 @@ impl CodeCache {
     }
 
     fn path(&self, digest: Digest) -> PathBuf {
-        self.folder
-            .join(format!("{}-{}.code", digest.hex(), self.compatibility))
+        self.folder.join(format!("{}-{}.code", digest.hex(), self.compatibility))
     }
 
     fn read(&self, mut file: File) -> Result<Vec<u8>> {
         check_owner(&file.metadata()?, self.user)?;
         let mut digest = [0; 32];
         let mut code = Vec::new();
-        let whole = file
-            .read_exact(&mut digest)
-            .and_then(|()| file.read_to_end(&mut code));
+        let whole = file.read_exact(&mut digest).and_then(|()| file.read_to_end(&mut code));
         match whole {
             Ok(_) if Digest::of(&code).as_bytes() == &digest => Ok(code),
             _ => Err(Error::corrupt("its bytes are not what was written")),
@@ -115,17 +105,15 @@ impl CodeCache {
 fn check_owner(metadata: &Metadata, user: u32) -> Result<()> {
     if metadata.uid() != user {
         let owner = metadata.uid();
-        return Err(Error::invalid(format!(
-            "it belongs to user {owner}, and this is user {user}"
-        ))
-        .with_hint("compiled code is only taken from the user who runs it; name another folder"));
+        return Err(Error::invalid(format!("it belongs to user {owner}, and this is user {user}"))
+            .with_hint(
+                "compiled code is only taken from the user who runs it; name another folder",
+            ));
     }
     let mode = metadata.mode() & 0o777;
     if mode & 0o022 != 0 {
-        return Err(
-            Error::invalid(format!("others can write to it (mode {mode:o})"))
-                .with_hint("take the right away with `chmod go-w`, or name another folder"),
-        );
+        return Err(Error::invalid(format!("others can write to it (mode {mode:o})"))
+            .with_hint("take the right away with `chmod go-w`, or name another folder"));
     }
     Ok(())
 }
@@ -158,11 +146,7 @@ mod tests {
             let runtime = Runtime::new(Limits::default(), Some(folder.path())).unwrap();
             let fields = [field("x", DataType::Int64, true)];
             let bytes = Guest::echo(&[function("f", &fields, &fields)]).component();
-            Self {
-                folder,
-                runtime,
-                bytes,
-            }
+            Self { folder, runtime, bytes }
         }
 
         fn file(&self) -> PathBuf {

@@ -21,10 +21,7 @@ const FEATURES: WasmFeatures = WasmFeatures::BULK_MEMORY
 
 /// The names of [`FEATURES`], in ascending order.
 pub(super) fn feature_names() -> Vec<String> {
-    let mut names: Vec<_> = FEATURES
-        .iter_names()
-        .map(|(name, _)| name.to_lowercase())
-        .collect();
+    let mut names: Vec<_> = FEATURES.iter_names().map(|(name, _)| name.to_lowercase()).collect();
     names.sort_unstable();
     names
 }
@@ -82,9 +79,7 @@ struct Outline {
 
 fn outline(bytes: &[u8]) -> Result<Outline> {
     let mut outline = Outline::default();
-    Validator::new_with_features(FEATURES)
-        .validate_all(bytes)
-        .map_err(invalid)?;
+    Validator::new_with_features(FEATURES).validate_all(bytes).map_err(invalid)?;
     let mut depth = 0_u32;
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload.map_err(invalid)?;
@@ -99,10 +94,7 @@ fn invalid(error: wasmparser::BinaryReaderError) -> Error {
 
 fn read(payload: &Payload<'_>, depth: &mut u32, outline: &mut Outline) -> wasmparser::Result<()> {
     match payload {
-        Payload::Version {
-            encoding: Encoding::Module | Encoding::Component,
-            ..
-        } => *depth += 1,
+        Payload::Version { encoding: Encoding::Module | Encoding::Component, .. } => *depth += 1,
         Payload::End(_) => *depth = depth.saturating_sub(1),
         Payload::ComponentImportSection(imports) if *depth == 1 => {
             for import in imports.clone() {
@@ -135,9 +127,7 @@ fn imports_refused(imports: &[String]) -> Error {
 /// Tells another version of the interface from another interface.
 fn no_transform(exports: &[String]) -> Error {
     let (interface, version) = INTERFACE.split_once('@').unwrap_or((INTERFACE, ""));
-    let ours = exports
-        .iter()
-        .find_map(|export| export.strip_prefix(interface)?.strip_prefix('@'));
+    let ours = exports.iter().find_map(|export| export.strip_prefix(interface)?.strip_prefix('@'));
     if let Some(other) = ours {
         return not_a_transform(format!(
             "it exports version {other} of {interface}, and this unskew runs {version}"
@@ -148,8 +138,6 @@ fn no_transform(exports: &[String]) -> Error {
         true => "nothing".to_owned(),
         false => exports.join(", "),
     };
-    not_a_transform(format!(
-        "it does not export {INTERFACE}; it exports {found}"
-    ))
-    .with_hint("a crate exports its functions with `unskew_sdk::export!`")
+    not_a_transform(format!("it does not export {INTERFACE}; it exports {found}"))
+        .with_hint("a crate exports its functions with `unskew_sdk::export!`")
 }

@@ -17,10 +17,10 @@ use crate::{
 /// are no identifiers or not unique, functions without an output, or more than the limits allow.
 pub(super) fn describe(sandbox: &Sandbox) -> Result<Vec<Function>> {
     let limits = sandbox.limits();
-    let answer = sandbox.call(limits.description_bytes, |instance, store| {
+    let called = sandbox.call(limits.description_bytes, |instance, store| {
         instance.unskew_transform_functions().call_describe(store)
     })?;
-    check_functions(answer, limits)
+    check_functions(called.answer, limits)
 }
 
 fn check_functions(answer: Vec<v1::Function>, limits: &Limits) -> Result<Vec<Function>> {
@@ -32,10 +32,7 @@ fn check_functions(answer: Vec<v1::Function>, limits: &Limits) -> Result<Vec<Fun
     if functions.is_empty() {
         return Err(Error::transform("it has no functions"));
     }
-    check_names(
-        "a function",
-        functions.iter().map(|function| function.name.as_str()),
-    )?;
+    check_names("a function", functions.iter().map(|function| function.name.as_str()))?;
     for function in &functions {
         check_fields(function, limits)
             .map_err(|error| error.context(format!("function \"{}\"", function.name)))?;
@@ -45,28 +42,15 @@ fn check_functions(answer: Vec<v1::Function>, limits: &Limits) -> Result<Vec<Fun
 
 /// Params and inputs share one space of names; outputs have their own.
 fn check_fields(function: &Function, limits: &Limits) -> Result<()> {
-    let Function {
-        params,
-        inputs,
-        outputs,
-        ..
-    } = function;
+    let Function { params, inputs, outputs, .. } = function;
     let count = (params.len() + inputs.len() + outputs.len()) as u64;
     if count > u64::from(limits.fields) {
-        return Err(exceeded(
-            "params, inputs and outputs",
-            limits.fields.into(),
-            0,
-            count,
-        ));
+        return Err(exceeded("params, inputs and outputs", limits.fields.into(), 0, count));
     }
     if outputs.is_empty() {
         return Err(Error::transform("it has no outputs"));
     }
-    check_names(
-        "a param or input",
-        params.iter().chain(inputs).map(|field| field.name.as_str()),
-    )?;
+    check_names("a param or input", params.iter().chain(inputs).map(|field| field.name.as_str()))?;
     check_names("an output", outputs.iter().map(|field| field.name.as_str()))
 }
 
@@ -79,9 +63,7 @@ fn check_names<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(
                 .with_hint(IDENTIFIER_RULE));
         }
         if !seen.insert(name) {
-            return Err(Error::transform(format!(
-                "two of the name \"{name}\" for {what}"
-            )));
+            return Err(Error::transform(format!("two of the name \"{name}\" for {what}")));
         }
     }
     Ok(())

@@ -70,8 +70,15 @@ impl RuntimeProfile {
     }
 }
 
+/// Whether an engine counts the instructions of its guests, which costs 1.3 to 2 times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counting {
+    Off,
+    On,
+}
+
 /// The settings, each with its reason.
-fn engine_config(limits: &Limits) -> Config {
+fn engine_config(limits: &Limits, counting: Counting) -> Config {
     let mut config = Config::new();
     config
         // Other bits on other machines.
@@ -88,9 +95,9 @@ fn engine_config(limits: &Limits) -> Config {
         // Costs 4 to 12 times on kernels of floats; the boundary does it instead.
         .cranelift_nan_canonicalization(false)
         .parallel_compilation(true)
-        // The deadline. Instructions are not counted: that costs 1.3 to 2 times.
+        // The deadline.
         .epoch_interruption(true)
-        .consume_fuel(false)
+        .consume_fuel(counting == Counting::On)
         .max_wasm_stack(limits.stack_bytes as usize)
         // Calls are synchronous; bookkeeping for tasks would cost 0.5 µs in each.
         .concurrency_support(false)
@@ -129,9 +136,10 @@ fn pool(limits: &Limits) -> PoolingAllocationConfig {
 }
 
 /// An engine, with the thread that drives its clock for as long as the engine lives.
-pub(super) fn start(limits: &Limits) -> Result<Engine> {
+pub(super) fn start(limits: &Limits, counting: Counting) -> Result<Engine> {
     let cannot = |reason: String| Error::unavailable(format!("the runtime cannot start: {reason}"));
-    let engine = Engine::new(&engine_config(limits)).map_err(|error| cannot(error.to_string()))?;
+    let engine =
+        Engine::new(&engine_config(limits, counting)).map_err(|error| cannot(error.to_string()))?;
     let weak = engine.weak();
     let tick = move || {
         while let Some(engine) = weak.upgrade() {
@@ -141,10 +149,7 @@ pub(super) fn start(limits: &Limits) -> Result<Engine> {
         }
     };
     let name = "unskew-epoch".to_owned();
-    thread::Builder::new()
-        .name(name)
-        .spawn(tick)
-        .context(|| "the runtime cannot start")?;
+    thread::Builder::new().name(name).spawn(tick).context(|| "the runtime cannot start")?;
     Ok(engine)
 }
 
@@ -169,10 +174,7 @@ mod tests {
     fn the_profile_names_the_wasmtime_of_the_lock_file() {
         let lock = include_str!("../../Cargo.lock");
         let entry = format!("name = \"wasmtime\"\nversion = \"{WASMTIME}\"\n");
-        assert!(
-            lock.contains(&entry),
-            "the lock file has another wasmtime than {WASMTIME}"
-        );
+        assert!(lock.contains(&entry), "the lock file has another wasmtime than {WASMTIME}");
     }
 
     #[test]

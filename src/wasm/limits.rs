@@ -75,28 +75,15 @@ impl Limits {
     /// [`Kind::Invalid`](crate::error::Kind::Invalid), naming the limit and its valid values.
     pub(super) fn check(&self) -> Result<()> {
         let bounds = [
-            (
-                "concurrent_calls",
-                u64::from(self.concurrent_calls),
-                1,
-                1_000,
-            ),
-            (
-                "deadline (µs)",
-                self.deadline.0.unsigned_abs(),
-                1,
-                86_400_000_000,
-            ),
+            ("concurrent_calls", u64::from(self.concurrent_calls), 1, 1_000),
+            ("deadline (µs)", self.deadline.0.unsigned_abs(), 1, 86_400_000_000),
             ("memory_bytes", self.memory_bytes, 64 << 10, 4 << 30),
             ("stack_bytes", u64::from(self.stack_bytes), 16 << 10, MIB),
             ("rows", u64::from(self.rows), 1, i32::MAX as u64),
             ("input_bytes", self.input_bytes, 1, 2 << 30),
             ("output_bytes", self.output_bytes, 1, 2 << 30),
         ];
-        match bounds
-            .iter()
-            .find(|(_, value, least, most)| value < least || value > most)
-        {
+        match bounds.iter().find(|(_, value, least, most)| value < least || value > most) {
             None => Ok(()),
             Some((name, value, least, most)) => Err(Error::invalid(format!(
                 "the runtime cannot start with {name} = {value}: from {least} to {most} are possible"
@@ -135,11 +122,7 @@ struct Account {
 
 impl Allowance {
     pub(super) fn new(limits: &Limits) -> Self {
-        let account = |what, limit| Account {
-            what,
-            limit,
-            used: 0,
-        };
+        let account = |what, limit| Account { what, limit, used: 0 };
         Self {
             memory: account("bytes of memory", limits.memory_bytes),
             tables: account("elements of tables", limits.table_elements.into()),
@@ -187,11 +170,7 @@ mod tests {
     #[test]
     fn limits_come_from_toml_with_defaults() {
         let limits: Limits = toml::from_str("deadline = \"250ms\"\nrows = 10").unwrap();
-        let expected = Limits {
-            deadline: Span(250_000),
-            rows: 10,
-            ..Limits::default()
-        };
+        let expected = Limits { deadline: Span(250_000), rows: 10, ..Limits::default() };
         assert_eq!(limits, expected);
         assert!(toml::from_str::<Limits>("row = 10").is_err());
     }
@@ -203,17 +182,11 @@ mod tests {
             assert_eq!(limits.check().unwrap_err().to_string(), expected);
         };
         check(
-            Limits {
-                concurrent_calls: 0,
-                ..Limits::default()
-            },
+            Limits { concurrent_calls: 0, ..Limits::default() },
             "the runtime cannot start with concurrent_calls = 0: from 1 to 1000 are possible",
         );
         check(
-            Limits {
-                memory_bytes: 8 << 30,
-                ..Limits::default()
-            },
+            Limits { memory_bytes: 8 << 30, ..Limits::default() },
             "the runtime cannot start with memory_bytes = 8589934592: \
              from 65536 to 4294967296 are possible",
         );
@@ -221,10 +194,7 @@ mod tests {
 
     #[test]
     fn an_account_counts_over_all_memories() {
-        let limits = Limits {
-            memory_bytes: 100,
-            ..Limits::default()
-        };
+        let limits = Limits { memory_bytes: 100, ..Limits::default() };
         let mut allowance = Allowance::new(&limits);
         assert!(allowance.memory_growing(0, 60, None).unwrap());
         assert!(allowance.memory_growing(0, 30, None).unwrap());

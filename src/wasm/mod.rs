@@ -46,6 +46,7 @@ use crate::{
     error::{Error, Result},
 };
 use cache::CodeCache;
+use engine::Counting;
 use sandbox::{Host, Sandbox};
 use slots::Slots;
 
@@ -75,18 +76,25 @@ impl Runtime {
     /// others can write to; [`Kind::Unavailable`](crate::error::Kind::Unavailable) when the system
     /// refuses the address space.
     pub fn new(limits: Limits, cache: Option<&Path>) -> Result<Self> {
+        Self::start(limits, cache, Counting::Off)
+    }
+
+    /// A runtime for the cost report of a transform: it gives the same results, takes longer, and
+    /// counts instructions ([`Outcome::instructions`]).
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub fn counting(limits: Limits) -> Result<Self> {
+        Self::start(limits, None, Counting::On)
+    }
+
+    fn start(limits: Limits, cache: Option<&Path>, counting: Counting) -> Result<Self> {
         limits.check()?;
-        let engine = engine::start(&limits)?;
-        let cache = cache
-            .map(|folder| CodeCache::open(folder, &engine))
-            .transpose()?;
+        let engine = engine::start(&limits, counting)?;
+        let cache = cache.map(|folder| CodeCache::open(folder, &engine)).transpose()?;
         let slots = Slots::new(limits.concurrent_calls);
         Ok(Self(Arc::new(Inner {
-            host: Arc::new(Host {
-                engine,
-                limits,
-                slots,
-            }),
+            host: Arc::new(Host { engine, limits, slots, counting }),
             profile: RuntimeProfile::standard()?,
             cache,
             loaded: Mutex::default(),
@@ -130,11 +138,7 @@ impl Runtime {
 
     fn compiled(&self, digest: Digest, bytes: &[u8]) -> Result<Component> {
         let engine = &self.0.host.engine;
-        let kept = self
-            .0
-            .cache
-            .as_ref()
-            .and_then(|cache| cache.load(engine, digest));
+        let kept = self.0.cache.as_ref().and_then(|cache| cache.load(engine, digest));
         if let Some(component) = kept {
             return Ok(component);
         }

@@ -15,10 +15,7 @@ pub(super) struct Slot<'a>(&'a Slots);
 
 impl Slots {
     pub(super) fn new(count: u32) -> Self {
-        Self {
-            free: Mutex::new(count),
-            freed: Condvar::new(),
-        }
+        Self { free: Mutex::new(count), freed: Condvar::new() }
     }
 
     /// Waits for a place. The wait ends, since every call has a deadline.

@@ -59,10 +59,7 @@ fn check_failure(guest: &Guest, expected: &str) {
     let error = call(guest).unwrap_err();
     assert_eq!(error.kind(), Kind::Transform);
     let digest = Digest::of(guest.component()).short();
-    assert_eq!(
-        error.to_string(),
-        format!("function \"f\" of {digest} failed: {expected}")
-    );
+    assert_eq!(error.to_string(), format!("function \"f\" of {digest} failed: {expected}"));
 }
 
 mod crossing {
@@ -101,14 +98,8 @@ mod crossing {
         let signature = function("f", &fields, &fields);
         check(Guest::echo(std::slice::from_ref(&signature)));
         let values = v1::ValuesResult::Float64(vec![odd, -0.0]);
-        let column = v1::ColumnResult {
-            values,
-            validity: vec![],
-        };
-        let outcome = v1::Outcome {
-            columns: vec![column],
-            errors: vec![],
-        };
+        let column = v1::ColumnResult { values, validity: vec![] };
+        let outcome = v1::Outcome { columns: vec![column], errors: vec![] };
         check(Guest::answering(&[signature], outcome));
     }
 
@@ -137,15 +128,38 @@ mod crossing {
     }
 
     #[test]
-    fn many_threads_share_a_pool_of_one() {
-        let limits = Limits {
-            concurrent_calls: 1,
-            ..tight()
+    fn instructions_are_counted_where_they_are_asked_for() {
+        let bytes = Guest::new(
+            &[f(DataType::Int64, true)],
+            "(local $left i32)
+             (local.set $left (local.get $rows))
+             (loop $again
+                (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+                (br_if $again (local.get $left)))
+             (i32.store (i32.const 4) (local.get $columns))
+             (i32.store (i32.const 8) (local.get $columns_length))
+             (i32.const 0)",
+        )
+        .component();
+        let count = |runtime: Runtime, rows| {
+            let column = ints(&vec![Some(7); rows]);
+            let outcome = runtime.load(&bytes).unwrap().call(0, &[], &[Arc::clone(&column)], rows);
+            let outcome = outcome.unwrap();
+            assert_eq!(outcome.columns, [column]);
+            outcome.instructions
         };
+        assert_eq!(count(Runtime::new(tight(), None).unwrap(), 10), None);
+        let counting = || Runtime::counting(tight()).unwrap();
+        let [one, two, three] = [100, 200, 300].map(|rows| count(counting(), rows).unwrap());
+        assert_eq!(two - one, three - two);
+        assert_eq!((two - one) / 100, 6);
+    }
+
+    #[test]
+    fn many_threads_share_a_pool_of_one() {
+        let limits = Limits { concurrent_calls: 1, ..tight() };
         let runtime = Runtime::new(limits, None).unwrap();
-        let echo = runtime
-            .load(&Guest::echo(&[f(DataType::Int64, true)]).component())
-            .unwrap();
+        let echo = runtime.load(&Guest::echo(&[f(DataType::Int64, true)]).component()).unwrap();
         std::thread::scope(|scope| {
             for thread in 0..4 {
                 let echo = &echo;
@@ -164,10 +178,7 @@ mod crossing {
     fn the_same_bytes_are_one_transform_while_it_is_held() {
         let runtime = Runtime::new(tight(), None).unwrap();
         let bytes = Guest::echo(&[f(DataType::Int64, true)]).component();
-        let (one, two) = (
-            runtime.load(&bytes).unwrap(),
-            runtime.clone().load(&bytes).unwrap(),
-        );
+        let (one, two) = (runtime.load(&bytes).unwrap(), runtime.clone().load(&bytes).unwrap());
         assert!(Arc::ptr_eq(&one, &two));
         assert_eq!(one.digest(), Digest::of(&bytes));
     }
@@ -179,10 +190,7 @@ mod arguments {
     #[track_caller]
     fn check(inputs: &[ArrayRef], rows: usize, kind: Kind, expected: &str) {
         let guest = Guest::echo(&[f(DataType::Int64, true)]);
-        let error = load(&guest.component())
-            .unwrap()
-            .call(0, &[], inputs, rows)
-            .unwrap_err();
+        let error = load(&guest.component()).unwrap().call(0, &[], inputs, rows).unwrap_err();
         let digest = Digest::of(guest.component()).short();
         let expected = format!("function \"f\" of {digest} failed: {expected}");
         assert_eq!((error.kind(), error.to_string()), (kind, expected));
@@ -192,18 +200,8 @@ mod arguments {
     fn of_another_signature_are_refused() {
         check(&[], 1, Kind::Invalid, "0 input columns instead of 1");
         let text: ArrayRef = Arc::new(StringArray::from(vec!["a"]));
-        check(
-            &[text],
-            1,
-            Kind::Invalid,
-            "input \"x\" is Utf8 instead of int64",
-        );
-        check(
-            &[ints(&[None])],
-            2,
-            Kind::Invalid,
-            "input \"x\" has 1 rows instead of 2",
-        );
+        check(&[text], 1, Kind::Invalid, "input \"x\" is Utf8 instead of int64");
+        check(&[ints(&[None])], 2, Kind::Invalid, "input \"x\" has 1 rows instead of 2");
     }
 
     #[test]
@@ -214,10 +212,7 @@ mod arguments {
         let wide = field("s", DataType::Utf8, true);
         let guest = Guest::echo(&[function("f", &[wide.clone()], &[wide])]);
         let text: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(79_992)]));
-        let error = load(&guest.component())
-            .unwrap()
-            .call(0, &[], &[text], 1)
-            .unwrap_err();
+        let error = load(&guest.component()).unwrap().call(0, &[], &[text], 1).unwrap_err();
         assert!(error.message().ends_with(bytes), "{error}");
     }
 
@@ -227,10 +222,7 @@ mod arguments {
         let error = transform.function("g").unwrap_err();
         let digest = transform.digest().short();
         let expected = format!("no function \"g\" in {digest}\nhint: there are: f");
-        assert_eq!(
-            (error.kind(), error.to_string()),
-            (Kind::NotFound, expected)
-        );
+        assert_eq!((error.kind(), error.to_string()), (Kind::NotFound, expected));
     }
 }
 
@@ -295,18 +287,9 @@ mod endings {
 
     #[test]
     fn other_traps() {
-        check(
-            "(i32.div_u (i32.const 1) (i32.const 0))",
-            "it trapped: integer divide by zero",
-        );
-        check(
-            "(i32.load (i32.const -4))",
-            "it trapped: out of bounds memory access",
-        );
-        check(
-            "(i32.trunc_f64_s (f64.const nan))",
-            "it trapped: invalid conversion to integer",
-        );
+        check("(i32.div_u (i32.const 1) (i32.const 0))", "it trapped: integer divide by zero");
+        check("(i32.load (i32.const -4))", "it trapped: out of bounds memory access");
+        check("(i32.trunc_f64_s (f64.const nan))", "it trapped: invalid conversion to integer");
     }
 
     #[test]
@@ -323,13 +306,7 @@ mod endings {
         for _ in 0..100 {
             assert!(transform.call(0, &[], &[ints(&[None])], 1).is_err());
             let two = ints(&[None, Some(2)]);
-            assert_eq!(
-                transform
-                    .call(0, &[], &[Arc::clone(&two)], 2)
-                    .unwrap()
-                    .columns,
-                [two]
-            );
+            assert_eq!(transform.call(0, &[], &[Arc::clone(&two)], 2).unwrap().columns, [two]);
         }
     }
 }
@@ -339,17 +316,11 @@ mod answers {
     use v1::ValuesResult as Values;
 
     fn column(values: Values, validity: &[u8]) -> v1::ColumnResult {
-        v1::ColumnResult {
-            values,
-            validity: validity.to_vec(),
-        }
+        v1::ColumnResult { values, validity: validity.to_vec() }
     }
 
     fn row_error(row: u32, message: &str) -> v1::RowError {
-        v1::RowError {
-            row,
-            message: message.to_owned(),
-        }
+        v1::RowError { row, message: message.to_owned() }
     }
 
     fn answer(
@@ -371,43 +342,20 @@ mod answers {
 
     #[test]
     fn with_other_columns() {
-        check(
-            vec![],
-            vec![],
-            "it returned 0 columns, and declares 1 outputs",
-        );
-        check(
-            vec![three(), three()],
-            vec![],
-            "it returned 2 columns, and declares 1 outputs",
-        );
+        check(vec![], vec![], "it returned 0 columns, and declares 1 outputs");
+        check(vec![three(), three()], vec![], "it returned 2 columns, and declares 1 outputs");
         let floats = column(Values::Float64(vec![1.0, 2.0, 3.0]), &[]);
-        check(
-            vec![floats],
-            vec![],
-            "output \"y\": it is float64 and declared int64",
-        );
+        check(vec![floats], vec![], "output \"y\": it is float64 and declared int64");
         let short = column(Values::Int64(vec![1, 2]), &[]);
-        check(
-            vec![short],
-            vec![],
-            "output \"y\": it has 2 values for 3 rows",
-        );
+        check(vec![short], vec![], "output \"y\": it has 2 values for 3 rows");
         let long = column(Values::Int64(vec![1; 8_000]), &[]);
-        check(
-            vec![long],
-            vec![],
-            "output \"y\": it has 8000 values for 3 rows",
-        );
+        check(vec![long], vec![], "output \"y\": it has 8000 values for 3 rows");
     }
 
     #[test]
     fn with_other_errors() {
         let check = |errors, expected| check(vec![three()], errors, expected);
-        check(
-            vec![row_error(3, "out")],
-            "it returned an error for row 3, and there are 3 rows",
-        );
+        check(vec![row_error(3, "out")], "it returned an error for row 3, and there are 3 rows");
         check(
             vec![row_error(1, "b"), row_error(0, "a")],
             "it returned the error for row 0 after that for row 1",
@@ -475,10 +423,7 @@ mod answers {
         let errors = vec![row_error(0, "no"), row_error(2, &long)];
         let outcome = call(&answer(f(DataType::Int64, false), vec![three()], errors)).unwrap();
         assert_eq!(outcome.columns, [ints(&[None, Some(2), None])]);
-        let error = |row, message: &str| RowError {
-            row,
-            message: message.to_owned(),
-        };
+        let error = |row, message: &str| RowError { row, message: message.to_owned() };
         assert_eq!(outcome.errors, [error(0, "no"), error(2, "ääääääää…")]);
     }
 
@@ -513,49 +458,28 @@ mod descriptions {
         let error = load(&guest.component()).unwrap_err();
         assert_eq!(error.kind(), Kind::Transform);
         let digest = Digest::of(guest.component()).short();
-        assert_eq!(
-            error.message(),
-            format!("the description of {digest} failed: {expected}")
-        );
+        assert_eq!(error.message(), format!("the description of {digest} failed: {expected}"));
     }
 
     fn named(name: &str) -> Function {
-        Function {
-            name: name.to_owned(),
-            ..f(DataType::Int64, true)
-        }
+        Function { name: name.to_owned(), ..f(DataType::Int64, true) }
     }
 
     #[test]
     fn without_functions_or_outputs() {
         check(&[], "it has no functions");
-        check(
-            &[function("f", &[], &[])],
-            "function \"f\": it has no outputs",
-        );
+        check(&[function("f", &[], &[])], "function \"f\": it has no outputs");
     }
 
     #[test]
     fn with_other_names() {
         check(&[named("Not One")], "not a name of a function: \"Not One\"");
-        check(
-            &[named("f"), named("f")],
-            "two of the name \"f\" for a function",
-        );
+        check(&[named("f"), named("f")], "two of the name \"f\" for a function");
         let field = |name| field(name, DataType::Int64, true);
-        let both = Function {
-            params: vec![field("x")],
-            ..named("f")
-        };
-        check(
-            &[both],
-            "function \"f\": two of the name \"x\" for a param or input",
-        );
+        let both = Function { params: vec![field("x")], ..named("f") };
+        check(&[both], "function \"f\": two of the name \"x\" for a param or input");
         let twice = function("f", &[], &[field("y"), field("y")]);
-        check(
-            &[twice],
-            "function \"f\": two of the name \"y\" for an output",
-        );
+        check(&[twice], "function \"f\": two of the name \"y\" for an output");
         let unnamed = function("f", &[], &[field("")]);
         check(&[unnamed], "function \"f\": not a name of an output: \"\"");
     }
@@ -574,10 +498,7 @@ mod descriptions {
         );
         let documentation = "x".repeat(40_000);
         check(
-            &[Function {
-                documentation,
-                ..named("f")
-            }],
+            &[Function { documentation, ..named("f") }],
             "bytes of the answer over the limit: limit 32768, current 32768, requested more",
         );
     }
@@ -585,19 +506,13 @@ mod descriptions {
     #[test]
     fn that_never_come() {
         let text = Guest::echo(&[named("f")]).text();
-        let silent = text.replacen(
-            "(result i32) (i32.const",
-            "(result i32) unreachable (i32.const",
-            1,
-        );
+        let silent =
+            text.replacen("(result i32) (i32.const", "(result i32) unreachable (i32.const", 1);
         assert_ne!(silent, text);
         let bytes = component(&silent, include_str!("../../wit/transform.wit"));
         let error = load(&bytes).unwrap_err();
         let digest = Digest::of(&bytes).short();
-        assert_eq!(
-            error.message(),
-            format!("the description of {digest} failed: it panicked")
-        );
+        assert_eq!(error.message(), format!("the description of {digest} failed: it panicked"));
     }
 }
 
@@ -617,19 +532,10 @@ mod components {
     fn that_are_none() {
         let hint = "\nhint: `unskew transform build` makes a component of a crate";
         check(b"", &format!("not a transform: it is empty{hint}"));
-        check(
-            b"fn main() {}",
-            &format!("not a transform: it is a text file{hint}"),
-        );
-        check(
-            b"\x7fELF\xff\xff",
-            &format!("not a transform: it is not WebAssembly{hint}"),
-        );
+        check(b"fn main() {}", &format!("not a transform: it is a text file{hint}"));
+        check(b"\x7fELF\xff\xff", &format!("not a transform: it is not WebAssembly{hint}"));
         let core = wat::parse_str("(module)").unwrap();
-        check(
-            &core,
-            &format!("not a transform: it is a core module, not a component{hint}"),
-        );
+        check(&core, &format!("not a transform: it is a core module, not a component{hint}"));
     }
 
     #[test]
@@ -637,9 +543,7 @@ mod components {
         let whole = Guest::echo(&[f(DataType::Int64, true)]).component();
         let error = load(&whole[..whole.len() / 2]).unwrap_err();
         assert!(
-            error
-                .message()
-                .starts_with("not a transform: it is not a valid component: "),
+            error.message().starts_with("not a transform: it is not a valid component: "),
             "{error}"
         );
     }
@@ -690,10 +594,8 @@ mod components {
              it exports acme:filter/functions@1.0.0\n\
              hint: a crate exports its functions with `unskew_sdk::export!`",
         );
-        let newer = component(
-            &guest.text().replace("@1.0.0", "@2.1.0"),
-            &WIT.replace("@1.0.0", "@2.1.0"),
-        );
+        let newer =
+            component(&guest.text().replace("@1.0.0", "@2.1.0"), &WIT.replace("@1.0.0", "@2.1.0"));
         check(
             &newer,
             "not a transform: it exports version 2.1.0 of unskew:transform/functions, \
@@ -747,10 +649,7 @@ mod components {
         };
         check("(memory 1)", "multiple memories");
         check("(tag)", "exceptions proposal not enabled");
-        check(
-            "(func (result i32) (return_call 0))",
-            "tail calls support is not enabled",
-        );
+        check("(func (result i32) (return_call 0))", "tail calls support is not enabled");
         check(
             "(func (param v128 v128 v128) (result v128)
                 (f32x4.relaxed_madd (local.get 0) (local.get 1) (local.get 2)))",

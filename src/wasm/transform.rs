@@ -9,7 +9,7 @@ use super::{
     bindings::v1,
     columns::{Answer, Lowered, lift, lower, settle},
     description::describe,
-    sandbox::Sandbox,
+    sandbox::{Called, Sandbox},
 };
 use crate::{
     digest::Digest,
@@ -32,6 +32,9 @@ pub struct Outcome {
     pub columns: Vec<ArrayRef>,
     /// Rows for which the function has no value, ascending. They are null in every column.
     pub errors: Vec<RowError>,
+    /// How many WebAssembly instructions it took, where the runtime counts them
+    /// ([`Runtime::counting`](super::Runtime::counting)).
+    pub instructions: Option<u64>,
 }
 
 /// A row for which a function has no value, and why.
@@ -57,11 +60,7 @@ impl Transform {
             }
             _ => error,
         })?;
-        Ok(Self {
-            digest,
-            functions,
-            sandbox,
-        })
+        Ok(Self { digest, functions, sandbox })
     }
 
     /// The digest of the component.
@@ -79,10 +78,7 @@ impl Transform {
     /// # Errors
     /// [`Kind::NotFound`](crate::error::Kind::NotFound), naming the functions there are.
     pub fn function(&self, name: &str) -> Result<usize> {
-        let place = self
-            .functions
-            .iter()
-            .position(|function| function.name == name);
+        let place = self.functions.iter().position(|function| function.name == name);
         place.ok_or_else(|| {
             let names = self.functions.iter().map(|function| function.name.as_str());
             Error::not_found(format!("no function \"{name}\" in {}", self.digest.short()))
@@ -118,25 +114,13 @@ impl Transform {
         })?;
         let failed = |error: Error| {
             let Function { name, .. } = signature;
-            error.context(format!(
-                "function \"{name}\" of {} failed",
-                self.digest.short()
-            ))
+            error.context(format!("function \"{name}\" of {} failed", self.digest.short()))
         };
-        let call = Call {
-            signature,
-            limits: self.limits(),
-            rows,
-        };
-        let params = call
-            .arguments("param", &signature.params, params, 1)
-            .map_err(failed)?;
-        let inputs = call
-            .arguments("input", &signature.inputs, inputs, rows)
-            .map_err(failed)?;
-        let answer = self
-            .apply(function, &call, &params, &inputs)
-            .map_err(failed)?;
+        let call = Call { signature, limits: self.limits(), rows };
+        call.count().map_err(failed)?;
+        let params = call.arguments("param", &signature.params, params, 1).map_err(failed)?;
+        let inputs = call.arguments("input", &signature.inputs, inputs, rows).map_err(failed)?;
+        let answer = self.apply(function, &call, &params, &inputs).map_err(failed)?;
         call.check_answer(answer, &inputs).map_err(failed)
     }
 
@@ -147,26 +131,23 @@ impl Transform {
         call: &Call<'_>,
         params: &[ArrayRef],
         inputs: &[ArrayRef],
-    ) -> Result<v1::Outcome> {
+    ) -> Result<Called<v1::Outcome>> {
         let params = call.lower(&call.signature.params, params);
         let inputs = call.lower(&call.signature.inputs, inputs);
-        let rows = call.check_size(&params, &inputs)?;
+        call.check_size(params.iter().chain(&inputs))?;
         let params: Vec<_> = params.iter().map(Lowered::param).collect();
         let inputs: Vec<_> = inputs.iter().map(Lowered::param).collect();
-        let batch = v1::Batch {
-            rows,
-            columns: &inputs,
-        };
-        let answer = self
-            .sandbox
-            .call(call.limits.output_bytes, |instance, store| {
-                let functions = instance.unskew_transform_functions();
-                functions.call_apply(store, function as u32, &params, batch)
-            })?;
-        answer.map_err(|refusal| {
+        let batch = v1::Batch { rows: call.count()?, columns: &inputs };
+        let called = self.sandbox.call(call.limits.output_bytes, |instance, store| {
+            let functions = instance.unskew_transform_functions();
+            functions.call_apply(store, function as u32, &params, batch)
+        })?;
+        let answer = called.answer.map_err(|refusal| {
             let message = cut(refusal.message, call.limits.error_text_bytes);
             Error::transform(format!("it refused the call: {message}"))
-        })
+        })?;
+        let instructions = called.instructions;
+        Ok(Called { answer, instructions })
     }
 }
 
@@ -188,45 +169,35 @@ impl Call<'_> {
     ) -> Result<Vec<ArrayRef>> {
         if arrays.len() != fields.len() {
             let (given, wanted) = (arrays.len(), fields.len());
-            return Err(Error::invalid(format!(
-                "{given} {what} columns instead of {wanted}"
-            )));
+            return Err(Error::invalid(format!("{given} {what} columns instead of {wanted}")));
         }
         let columns = fields.iter().zip(arrays);
-        columns
-            .map(|(field, array)| argument(what, field, array, rows))
-            .collect()
+        columns.map(|(field, array)| argument(what, field, array, rows)).collect()
     }
 
     fn lower<'a>(&self, fields: &[Field], arrays: &'a [ArrayRef]) -> Vec<Lowered<'a>> {
         let columns = fields.iter().zip(arrays);
-        columns
-            .map(|(field, array)| lower(array, field.data_type))
-            .collect()
+        columns.map(|(field, array)| lower(array, field.data_type)).collect()
     }
 
-    /// The number of rows, when it and the bytes are within the limits.
-    fn check_size(&self, params: &[Lowered<'_>], inputs: &[Lowered<'_>]) -> Result<u32> {
-        let Limits {
-            rows, input_bytes, ..
-        } = *self.limits;
-        let size = params.iter().chain(inputs).map(Lowered::size).sum();
-        if size > input_bytes {
-            return Err(Error::limit("bytes of the inputs", input_bytes, 0, size));
-        }
-        match u32::try_from(self.rows) {
-            Ok(count) if count <= rows => Ok(count),
-            _ => Err(Error::limit(
-                "rows of one call",
-                rows.into(),
-                0,
-                self.rows as u64,
-            )),
+    /// The number of rows, when it is within the limit.
+    fn count(&self) -> Result<u32> {
+        let limit = self.limits.rows;
+        let count = u32::try_from(self.rows).ok().filter(|count| *count <= limit);
+        count.ok_or_else(|| Error::limit("rows of one call", limit.into(), 0, self.rows as u64))
+    }
+
+    fn check_size<'a>(&self, columns: impl Iterator<Item = &'a Lowered<'a>>) -> Result<()> {
+        let limit = self.limits.input_bytes;
+        match columns.map(Lowered::size).sum() {
+            size if size > limit => Err(Error::limit("bytes of the inputs", limit, 0, size)),
+            _ => Ok(()),
         }
     }
 
     /// The outcome, when the answer is one.
-    fn check_answer(&self, answer: v1::Outcome, inputs: &[ArrayRef]) -> Result<Outcome> {
+    fn check_answer(&self, called: Called<v1::Outcome>, inputs: &[ArrayRef]) -> Result<Outcome> {
+        let Called { answer, instructions } = called;
         let outputs = &self.signature.outputs;
         if answer.columns.len() != outputs.len() {
             let (returned, declared) = (answer.columns.len(), outputs.len());
@@ -236,30 +207,19 @@ impl Call<'_> {
         }
         let errors = self.check_errors(answer.errors)?;
         let failed = self.failed_rows(&errors);
-        let required = self
-            .signature
-            .inputs
-            .iter()
-            .zip(inputs)
-            .filter(|(field, _)| !field.nullable);
+        let required =
+            self.signature.inputs.iter().zip(inputs).filter(|(field, _)| !field.nullable);
         let mask = union(required.map(|(_, array)| array).chain(&[]), failed.as_ref());
         let excused = union(inputs.iter(), failed.as_ref());
         let column = |(field, column): (&Field, v1::ColumnResult)| {
-            let expected = Answer {
-                data_type: field.data_type,
-                rows: self.rows,
-                mask: mask.as_ref(),
-            };
+            let expected =
+                Answer { data_type: field.data_type, rows: self.rows, mask: mask.as_ref() };
             lift(column, expected)
                 .and_then(|array| check_nulls(field, array, excused.as_ref()))
                 .map_err(|error| error.context(format!("output \"{}\"", field.name)))
         };
-        let columns = outputs
-            .iter()
-            .zip(answer.columns)
-            .map(column)
-            .collect::<Result<_>>()?;
-        Ok(Outcome { columns, errors })
+        let columns = outputs.iter().zip(answer.columns).map(column).collect::<Result<_>>()?;
+        Ok(Outcome { columns, errors, instructions })
     }
 
     /// Row errors in ascending order, at most one for each row.
@@ -280,10 +240,7 @@ impl Call<'_> {
                 )));
             }
             next = row + 1;
-            checked.push(RowError {
-                row,
-                message: cut(message, self.limits.error_text_bytes),
-            });
+            checked.push(RowError { row, message: cut(message, self.limits.error_text_bytes) });
         }
         Ok(checked)
     }
@@ -299,14 +256,10 @@ impl Call<'_> {
 }
 
 fn argument(what: &str, field: &Field, array: &ArrayRef, rows: usize) -> Result<ArrayRef> {
-    let Field {
-        name, data_type, ..
-    } = field;
+    let Field { name, data_type, .. } = field;
     if *array.data_type() != data_type.to_arrow() {
         let given = array.data_type();
-        return Err(Error::invalid(format!(
-            "{what} \"{name}\" is {given} instead of {data_type}"
-        )));
+        return Err(Error::invalid(format!("{what} \"{name}\" is {given} instead of {data_type}")));
     }
     if array.len() != rows {
         let given = array.len();
@@ -327,9 +280,7 @@ fn union<'a>(
 
 /// An output that is not nullable is null only where an input is, or the row failed.
 fn check_nulls(field: &Field, array: ArrayRef, excused: Option<&NullBuffer>) -> Result<ArrayRef> {
-    let Some(nulls) = array
-        .nulls()
-        .filter(|nulls| !field.nullable && nulls.null_count() > 0)
+    let Some(nulls) = array.nulls().filter(|nulls| !field.nullable && nulls.null_count() > 0)
     else {
         return Ok(array);
     };
@@ -337,9 +288,7 @@ fn check_nulls(field: &Field, array: ArrayRef, excused: Option<&NullBuffer>) -> 
         return Ok(array);
     }
     let excuse = |row| excused.is_some_and(|excused| excused.is_null(row));
-    let row = (0..array.len())
-        .find(|row| nulls.is_null(*row) && !excuse(*row))
-        .unwrap_or_default();
+    let row = (0..array.len()).find(|row| nulls.is_null(*row) && !excuse(*row)).unwrap_or_default();
     Err(Error::transform(format!(
         "it is null in row {row}, where no input is, and is not declared nullable"
     )))

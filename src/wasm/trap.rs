@@ -15,14 +15,10 @@ const ANSWER_TOO_LARGE: &str = "fuel allocated for hostcalls has been exhausted"
 /// The error of a component that does not have the functions of its interface.
 pub(super) fn misfit(error: &wasmtime::Error) -> Error {
     let reasons = error.chain().map(|reason| reason.to_string());
-    let reasons: Vec<_> = reasons
-        .filter(|reason| reason != "failed to convert function to given type")
-        .collect();
-    Error::invalid(format!(
-        "not a transform: it does not fit {INTERFACE}: {}",
-        reasons.join(": ")
-    ))
-    .with_hint("build it with the SDK of this unskew")
+    let reasons: Vec<_> =
+        reasons.filter(|reason| reason != "failed to convert function to given type").collect();
+    Error::invalid(format!("not a transform: it does not fit {INTERFACE}: {}", reasons.join(": ")))
+        .with_hint("build it with the SDK of this unskew")
 }
 
 /// The error of an instance that could not be made.
@@ -46,9 +42,7 @@ fn stopped(error: &wasmtime::Error, limits: &Limits) -> Option<Error> {
     if let Some(refused) = error.downcast_ref::<Error>() {
         return Some(refused.clone());
     }
-    error
-        .downcast_ref::<Trap>()
-        .map(|trap| trapped(*trap, limits))
+    error.downcast_ref::<Trap>().map(|trap| trapped(*trap, limits))
 }
 
 fn trapped(trap: Trap, limits: &Limits) -> Error {

@@ -31,14 +31,8 @@ const PROFILE: [(&str, &str); 10] = [
 ];
 
 /// Variables that say where cargo keeps and gets things, without a say in what it makes.
-const KEPT: [&str; 6] = [
-    "CARGO_HOME",
-    "CARGO_HTTP_",
-    "CARGO_NET_",
-    "CARGO_REGISTR",
-    "CARGO_TARGET_DIR",
-    "CARGO_TERM_",
-];
+const KEPT: [&str; 6] =
+    ["CARGO_HOME", "CARGO_HTTP_", "CARGO_NET_", "CARGO_REGISTR", "CARGO_TARGET_DIR", "CARGO_TERM_"];
 
 /// Cargo in the folder of a crate.
 pub(super) struct Cargo {
@@ -99,14 +93,8 @@ impl Cargo {
         }
         let mut locate = child("cargo", &folder);
         locate.args(["locate-project", "--workspace", "--message-format=plain"]);
-        let locked = Path::new(&text(run(locate)?))
-            .with_file_name("Cargo.lock")
-            .is_file();
-        let mut cargo = Self {
-            folder,
-            locked,
-            metadata: Metadata::default(),
-        };
+        let locked = Path::new(&text(run(locate)?)).with_file_name("Cargo.lock").is_file();
+        let mut cargo = Self { folder, locked, metadata: Metadata::default() };
         let mut command = cargo.command("metadata");
         command.args(["--format-version=1", "--filter-platform", TARGET]);
         cargo.metadata = serde_json::from_slice(&run(command)?)
@@ -128,16 +116,10 @@ impl Cargo {
     pub(super) fn package(&self) -> Result<&Package> {
         let manifest = self.folder.join("Cargo.toml");
         let packages = &self.metadata.packages;
-        packages
-            .iter()
-            .find(|package| package.manifest_path == manifest)
-            .ok_or_else(|| {
-                Error::invalid(format!(
-                    "{} is a workspace, not a crate",
-                    self.folder.display()
-                ))
+        packages.iter().find(|package| package.manifest_path == manifest).ok_or_else(|| {
+            Error::invalid(format!("{} is a workspace, not a crate", self.folder.display()))
                 .with_hint("name the folder of one of its crates")
-            })
+        })
     }
 
     /// Adds the compiler target where it is missing.
@@ -175,10 +157,7 @@ impl Cargo {
         let output = run(command)
             .map_err(|error| error.context(format!("crate \"{}\" is not built", package.name)))?;
         let artifact = artifact(&output, &package.id).ok_or_else(|| {
-            Error::internal(format!(
-                "cargo built no module of crate \"{}\"",
-                package.name
-            ))
+            Error::internal(format!("cargo built no module of crate \"{}\"", package.name))
         })?;
         fs::read(&artifact).context(|| format!("cannot read {}", artifact.display()))
     }
@@ -204,10 +183,7 @@ impl Cargo {
     fn path_prefixes(&self) -> Result<Vec<(PathBuf, String)>> {
         let mut prefixes = vec![self.standard_library()?];
         for package in &self.metadata.packages {
-            let folder = package
-                .manifest_path
-                .parent()
-                .unwrap_or(&package.manifest_path);
+            let folder = package.manifest_path.parent().unwrap_or(&package.manifest_path);
             let parent = folder.parent().unwrap_or(folder);
             prefixes.push(match package.source {
                 Some(_) => (parent.to_owned(), "/registry".to_owned()),
@@ -215,10 +191,7 @@ impl Cargo {
             });
         }
         prefixes.push((self.target_folder(), "/target".to_owned()));
-        prefixes.push((
-            self.metadata.workspace_root.clone(),
-            "/workspace".to_owned(),
-        ));
+        prefixes.push((self.metadata.workspace_root.clone(), "/workspace".to_owned()));
         prefixes.dedup();
         Ok(prefixes)
     }
@@ -232,9 +205,7 @@ impl Cargo {
         let mut rustc = child("rustc", &self.folder);
         rustc.arg("-vV");
         let version = text(run(rustc)?);
-        let commit = version
-            .lines()
-            .find_map(|line| line.strip_prefix("commit-hash: "));
+        let commit = version.lines().find_map(|line| line.strip_prefix("commit-hash: "));
         Ok((sources, format!("/rustc/{}", commit.unwrap_or("unknown"))))
     }
 }
@@ -243,10 +214,7 @@ impl Cargo {
 /// toolchain, for one, is that of the folder, also below another cargo.
 fn child(tool: &str, folder: &Path) -> Command {
     let mut command = Command::new(tool);
-    command
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit());
+    command.current_dir(folder).stdin(Stdio::null()).stderr(Stdio::inherit());
     for (name, _) in env::vars_os().filter(|(name, _)| steers_a_build(&name.to_string_lossy())) {
         command.env_remove(name);
     }
@@ -270,9 +238,7 @@ fn run(mut command: Command) -> Result<Vec<u8>> {
     let Output { status, stdout, .. } = output;
     match status.success() {
         true => Ok(stdout),
-        false => Err(Error::invalid(format!(
-            "{tool} failed; it has said why above"
-        ))),
+        false => Err(Error::invalid(format!("{tool} failed; it has said why above"))),
     }
 }
 
@@ -285,10 +251,9 @@ fn artifact(messages: &[u8], package: &str) -> Option<PathBuf> {
     let messages = messages.split(|byte| *byte == b'\n');
     let messages = messages.filter_map(|line| serde_json::from_slice::<Message>(line).ok());
     let files = messages.filter(|message| message.package_id == package);
-    files.flat_map(|message| message.filenames).find(|file| {
-        file.extension()
-            .is_some_and(|extension| extension == "wasm")
-    })
+    files
+        .flat_map(|message| message.filenames)
+        .find(|file| file.extension().is_some_and(|extension| extension == "wasm"))
 }
 
 #[cfg(test)]
@@ -343,10 +308,7 @@ mod tests {
             r#"{"reason":"build-finished","success":true}"#,
             "\n",
         );
-        assert_eq!(
-            artifact(messages.as_bytes(), "own"),
-            Some(PathBuf::from("/t/own.wasm"))
-        );
+        assert_eq!(artifact(messages.as_bytes(), "own"), Some(PathBuf::from("/t/own.wasm")));
         assert_eq!(artifact(messages.as_bytes(), "other"), None);
     }
 
@@ -355,10 +317,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().canonicalize().unwrap();
         let error = Cargo::of(&path).err().unwrap().to_string();
-        let expected = format!(
-            "no crate in {}\nhint: a crate's folder has a Cargo.toml",
-            path.display()
-        );
+        let expected =
+            format!("no crate in {}\nhint: a crate's folder has a Cargo.toml", path.display());
         assert_eq!(error, expected);
     }
 }

@@ -13,28 +13,19 @@ use crate::{
 pub(super) fn component(module: &[u8]) -> Result<Vec<u8>> {
     let imports = imports(module).map_err(|error| unusable(&error))?;
     if !imports.is_empty() {
-        return Err(
-            Error::invalid(format!("it imports {}", imports.join(", "))).with_hint(
-                "a transform has no clock, randomness, network, files or environment; \
+        return Err(Error::invalid(format!("it imports {}", imports.join(", "))).with_hint(
+            "a transform has no clock, randomness, network, files or environment; \
              look for the dependency that needs them, with `cargo tree`",
-            ),
-        );
+        ));
     }
-    let encode = || {
-        ComponentEncoder::default()
-            .validate(true)
-            .module(module)?
-            .encode()
-    };
+    let encode = || ComponentEncoder::default().validate(true).module(module)?.encode();
     let component = encode().map_err(|error| unusable(&error))?;
     admit(&component, &Limits::default())?;
     Ok(component)
 }
 
 fn unusable(error: &impl std::fmt::Display) -> Error {
-    Error::invalid(format!(
-        "no component can be made of what the compiler gave: {error:#}"
-    ))
+    Error::invalid(format!("no component can be made of what the compiler gave: {error:#}"))
 }
 
 fn imports(module: &[u8]) -> wasmparser::Result<Vec<String>> {

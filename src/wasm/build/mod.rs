@@ -38,10 +38,7 @@ pub fn build(folder: &Path) -> Result<Built> {
     let package = cargo.package()?;
     let name = transform_name(&package)?;
     if !package.is_cdylib() {
-        let what = format!(
-            "crate \"{}\" is not built as a C dynamic library",
-            package.name
-        );
+        let what = format!("crate \"{}\" is not built as a C dynamic library", package.name);
         return Err(Error::invalid(what)
             .with_hint("in its Cargo.toml: [lib] crate-type = [\"cdylib\", \"rlib\"]"));
     }
@@ -55,15 +52,10 @@ pub fn build(folder: &Path) -> Result<Built> {
 /// The name under which a crate is published: `team/name` of its metadata and its version.
 fn transform_name(package: &Package) -> Result<TransformName> {
     let crate_name = &package.name;
-    let declared = package
-        .metadata
-        .pointer("/unskew/name")
-        .and_then(|name| name.as_str());
+    let declared = package.metadata.pointer("/unskew/name").and_then(|name| name.as_str());
     let declared = declared.ok_or_else(|| {
-        Error::invalid(format!(
-            "crate \"{crate_name}\" does not say what its transform is called"
-        ))
-        .with_hint("in its Cargo.toml: [package.metadata.unskew] name = \"team/name\"")
+        Error::invalid(format!("crate \"{crate_name}\" does not say what its transform is called"))
+            .with_hint("in its Cargo.toml: [package.metadata.unskew] name = \"team/name\"")
     })?;
     match declared.split_once('/') {
         Some((team, name)) if is_identifier(team) && is_identifier(name) => Ok(TransformName {
@@ -71,10 +63,8 @@ fn transform_name(package: &Package) -> Result<TransformName> {
             name: name.to_owned(),
             version: package.version.clone(),
         }),
-        _ => Err(
-            Error::invalid(format!("not a name of a transform: {declared:?}"))
-                .with_hint(format!("it is team/name; {IDENTIFIER_RULE}")),
-        ),
+        _ => Err(Error::invalid(format!("not a name of a transform: {declared:?}"))
+            .with_hint(format!("it is team/name; {IDENTIFIER_RULE}"))),
     }
 }
 
@@ -88,15 +78,10 @@ mod tests {
     fn the_name_comes_from_the_metadata() {
         let check = |metadata, expected: Result<&str, &str>| {
             let name = transform_name(&Package::of_metadata(metadata));
-            let name = name
-                .map(|name| name.to_string())
-                .map_err(|error| error.to_string());
+            let name = name.map(|name| name.to_string()).map_err(|error| error.to_string());
             assert_eq!(name, expected.map(str::to_owned).map_err(str::to_owned));
         };
-        check(
-            json!({"unskew": {"name": "commerce/basket"}}),
-            Ok("commerce/basket@1.2.0"),
-        );
+        check(json!({"unskew": {"name": "commerce/basket"}}), Ok("commerce/basket@1.2.0"));
         let missing = "crate \"some-crate\" does not say what its transform is called\n\
              hint: in its Cargo.toml: [package.metadata.unskew] name = \"team/name\"";
         check(json!(null), Err(missing));

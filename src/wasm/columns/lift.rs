@@ -52,9 +52,7 @@ fn values(
     answer: Answer<'_>,
     nulls: Option<NullBuffer>,
 ) -> Result<ArrayRef> {
-    let Answer {
-        data_type, rows, ..
-    } = answer;
+    let Answer { data_type, rows, .. } = answer;
     use v1::ValuesResult as Values;
     Ok(match (data_type, values) {
         (DataType::Boolean, Values::Boolean(bits)) => {
@@ -92,9 +90,7 @@ fn values(
         }
         (declared, returned) => {
             let returned = type_of(&returned);
-            return Err(Error::transform(format!(
-                "it is {returned} and declared {declared}"
-            )));
+            return Err(Error::transform(format!("it is {returned} and declared {declared}")));
         }
     })
 }
@@ -148,9 +144,7 @@ fn bitmap(bytes: Vec<u8>, rows: usize, what: &str) -> Result<BooleanBuffer> {
 fn check_length(length: usize, rows: usize) -> Result<()> {
     match length == rows {
         true => Ok(()),
-        false => Err(Error::transform(format!(
-            "it has {length} values for {rows} rows"
-        ))),
+        false => Err(Error::transform(format!("it has {length} values for {rows} rows"))),
     }
 }
 
@@ -160,18 +154,13 @@ fn primitive<T: ArrowPrimitiveType>(
     nulls: Option<NullBuffer>,
 ) -> Result<ArrayRef> {
     check_length(values.len(), rows)?;
-    Ok(Arc::new(PrimitiveArray::<T>::new(
-        ScalarBuffer::from(values),
-        nulls,
-    )))
+    Ok(Arc::new(PrimitiveArray::<T>::new(ScalarBuffer::from(values), nulls)))
 }
 
 fn timestamps(values: Vec<i64>, rows: usize, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
     check_length(values.len(), rows)?;
     let array = PrimitiveArray::<TimestampMicrosecondType>::new(ScalarBuffer::from(values), nulls);
-    Ok(Arc::new(
-        array.with_data_type(DataType::Timestamp.to_arrow()),
-    ))
+    Ok(Arc::new(array.with_data_type(DataType::Timestamp.to_arrow())))
 }
 
 /// Strings or bytes; of a list of strings the number of items is not known before.
@@ -250,18 +239,8 @@ mod tests {
         data_type: DataType,
         rows: usize,
     ) -> Result<ArrayRef> {
-        let column = v1::ColumnResult {
-            values,
-            validity: validity.to_vec(),
-        };
-        lift(
-            column,
-            Answer {
-                data_type,
-                rows,
-                mask: None,
-            },
-        )
+        let column = v1::ColumnResult { values, validity: validity.to_vec() };
+        lift(column, Answer { data_type, rows, mask: None })
     }
 
     #[track_caller]
@@ -272,31 +251,16 @@ mod tests {
     }
 
     fn strings(offsets: &[i32], bytes: &[u8]) -> v1::VarBytesResult {
-        v1::VarBytesResult {
-            offsets: offsets.to_vec(),
-            bytes: bytes.to_vec(),
-        }
+        v1::VarBytesResult { offsets: offsets.to_vec(), bytes: bytes.to_vec() }
     }
 
     #[test]
     fn every_type_is_only_itself() {
         let empty = || strings(&[0], b"");
-        let int64 = v1::VarInt64Result {
-            offsets: vec![0],
-            items: vec![],
-        };
-        let float32 = v1::VarFloat32Result {
-            offsets: vec![0],
-            items: vec![],
-        };
-        let float64 = v1::VarFloat64Result {
-            offsets: vec![0],
-            items: vec![],
-        };
-        let utf8 = v1::VarUtf8Result {
-            offsets: vec![0],
-            items: empty(),
-        };
+        let int64 = v1::VarInt64Result { offsets: vec![0], items: vec![] };
+        let float32 = v1::VarFloat32Result { offsets: vec![0], items: vec![] };
+        let float64 = v1::VarFloat64Result { offsets: vec![0], items: vec![] };
+        let utf8 = v1::VarUtf8Result { offsets: vec![0], items: empty() };
         let columns = [
             Values::Boolean(vec![]),
             Values::Int32(vec![]),
@@ -318,9 +282,9 @@ mod tests {
                 let lifted = lifted.map(|array| array.data_type().clone());
                 let expected = match returned == declared {
                     true => Ok(declared.to_arrow()),
-                    false => Err(Error::transform(format!(
-                        "it is {returned} and declared {declared}"
-                    ))),
+                    false => {
+                        Err(Error::transform(format!("it is {returned} and declared {declared}")))
+                    }
                 };
                 assert_eq!(lifted, expected);
             }
@@ -329,18 +293,8 @@ mod tests {
 
     #[test]
     fn lengths_are_those_of_the_batch() {
-        check(
-            Values::Int32(vec![1]),
-            NONE,
-            2,
-            "it has 1 values for 2 rows",
-        );
-        check(
-            Values::Timestamp(vec![1; 3]),
-            NONE,
-            2,
-            "it has 3 values for 2 rows",
-        );
+        check(Values::Int32(vec![1]), NONE, 2, "it has 1 values for 2 rows");
+        check(Values::Timestamp(vec![1; 3]), NONE, 2, "it has 3 values for 2 rows");
         check(
             Values::Boolean(vec![0]),
             NONE,
@@ -371,61 +325,31 @@ mod tests {
     fn offsets_lie_in_order_within_the_data() {
         let check = |offsets: &[i32], expected: &str| {
             check(Values::Binary(strings(offsets, b"abc")), NONE, 2, expected);
-            let lists = v1::VarInt64Result {
-                offsets: offsets.to_vec(),
-                items: vec![1, 2, 3],
-            };
+            let lists = v1::VarInt64Result { offsets: offsets.to_vec(), items: vec![1, 2, 3] };
             super::tests::check(Values::ListInt64(lists), NONE, 2, expected);
         };
         check(&[], "its offsets are 0 for 2 rows, and have to be 3");
         check(&[0, 3], "its offsets are 2 for 2 rows, and have to be 3");
-        check(
-            &[0, 1, 2, 3],
-            "its offsets are 4 for 2 rows, and have to be 3",
-        );
+        check(&[0, 1, 2, 3], "its offsets are 4 for 2 rows, and have to be 3");
         check(&[1, 2, 3], "its offsets start at 1, not at 0");
         check(&[-1, 2, 3], "its offsets start at -1, not at 0");
         check(&[0, 3, 2], "its offsets decrease in row 1, from 3 to 2");
         check(&[0, -1, 3], "its offsets decrease in row 0, from 0 to -1");
         check(&[0, 2, 4], "its offsets end at 4, and there are 3 items");
-        check(
-            &[0, 2, i32::MAX],
-            "its offsets end at 2147483647, and there are 3 items",
-        );
+        check(&[0, 2, i32::MAX], "its offsets end at 2147483647, and there are 3 items");
         check(&[0, 1, 2], "its offsets end at 2, and there are 3 items");
     }
 
     #[test]
     fn text_is_utf8_item_by_item() {
         let bad = |offsets: &[i32], bytes: &[u8]| Values::Utf8(strings(offsets, bytes));
-        check(
-            bad(&[0, 1, 2], b"a\xff"),
-            NONE,
-            2,
-            "it is not UTF-8: item 1",
-        );
+        check(bad(&[0, 1, 2], b"a\xff"), NONE, 2, "it is not UTF-8: item 1");
         // Valid as a whole and cut within a character.
-        check(
-            bad(&[0, 1, 2], "ä".as_bytes()),
-            NONE,
-            2,
-            "it is not UTF-8: item 0",
-        );
+        check(bad(&[0, 1, 2], "ä".as_bytes()), NONE, 2, "it is not UTF-8: item 0");
         let items = strings(&[0, 1], b"\xc0");
-        let lists = v1::VarUtf8Result {
-            offsets: vec![0, 1],
-            items,
-        };
-        check(
-            Values::ListUtf8(lists),
-            NONE,
-            1,
-            "items: it is not UTF-8: item 0",
-        );
-        let lists = v1::VarUtf8Result {
-            offsets: vec![0, 1],
-            items: strings(&[], b""),
-        };
+        let lists = v1::VarUtf8Result { offsets: vec![0, 1], items };
+        check(Values::ListUtf8(lists), NONE, 1, "items: it is not UTF-8: item 0");
+        let lists = v1::VarUtf8Result { offsets: vec![0, 1], items: strings(&[], b"") };
         let expected = "items: its offsets are 0 for 0 rows, and have to be 1";
         check(Values::ListUtf8(lists), NONE, 1, expected);
     }
@@ -492,12 +416,8 @@ mod tests {
         });
         prop_oneof![
             any_bitmap(rows).prop_map(Values::Boolean),
-            any_length(rows)
-                .prop_flat_map(|n| vec(any::<i32>(), n))
-                .prop_map(Values::Int32),
-            any_length(rows)
-                .prop_flat_map(|n| vec(any::<i64>(), n))
-                .prop_map(Values::Timestamp),
+            any_length(rows).prop_flat_map(|n| vec(any::<i32>(), n)).prop_map(Values::Int32),
+            any_length(rows).prop_flat_map(|n| vec(any::<i64>(), n)).prop_map(Values::Timestamp),
             any_length(rows)
                 .prop_flat_map(|n| vec(any::<u64>().prop_map(f64::from_bits), n))
                 .prop_map(Values::Float64),

@@ -75,9 +75,7 @@ fn close_up(array: &ArrayRef, offsets: &[i32], nulls: &NullBuffer) -> Result<Opt
         .map_err(|_| Error::internal(format!("a batch of {} rows", array.len())))?;
     let every = UInt32Array::new((0..rows).collect(), Some(nulls.clone()));
     let closed = take(array, &every, None);
-    closed
-        .map(Some)
-        .map_err(|error| Error::internal(format!("cannot copy a column: {error}")))
+    closed.map(Some).map_err(|error| Error::internal(format!("cannot copy a column: {error}")))
 }
 
 /// A column as the guest gets it, borrowed from an Arrow array wherever that has the layout.
@@ -146,10 +144,7 @@ pub(in crate::wasm) fn lower(array: &ArrayRef, data_type: DataType) -> Lowered<'
             Values::ListUtf8(from_zero(array.value_offsets()), items)
         }
     };
-    Lowered {
-        values,
-        validity: validity(array),
-    }
+    Lowered { values, validity: validity(array) }
 }
 
 fn validity(array: &ArrayRef) -> Cow<'_, [u8]> {
@@ -192,10 +187,7 @@ fn bytes<T: ByteArrayType<Offset = i32>>(
 ) -> Bytes<'_> {
     let offsets = &array.value_offsets()[start..=end];
     let (first, last) = ends(offsets);
-    Bytes {
-        offsets: from_zero(offsets),
-        bytes: &array.value_data()[first..last],
-    }
+    Bytes { offsets: from_zero(offsets), bytes: &array.value_data()[first..last] }
 }
 
 fn list<T: ArrowPrimitiveType>(array: &ListArray) -> (Cow<'_, [i32]>, &[T::Native]) {
@@ -221,10 +213,7 @@ fn from_zero(offsets: &[i32]) -> Cow<'_, [i32]> {
 impl Lowered<'_> {
     /// The column for the call.
     pub(in crate::wasm) fn param(&self) -> v1::ColumnParam<'_> {
-        v1::ColumnParam {
-            values: self.values.param(),
-            validity: &self.validity,
-        }
+        v1::ColumnParam { values: self.values.param(), validity: &self.validity }
     }
 
     /// The bytes that cross the boundary.
@@ -254,10 +243,9 @@ impl Values<'_> {
             Self::ListFloat64(offsets, items) => {
                 v1::ValuesParam::ListFloat64(v1::VarFloat64Param { offsets, items })
             }
-            Self::ListUtf8(offsets, items) => v1::ValuesParam::ListUtf8(v1::VarUtf8Param {
-                offsets,
-                items: items.param(),
-            }),
+            Self::ListUtf8(offsets, items) => {
+                v1::ValuesParam::ListUtf8(v1::VarUtf8Param { offsets, items: items.param() })
+            }
         }
     }
 
@@ -279,10 +267,7 @@ impl Values<'_> {
 
 impl Bytes<'_> {
     fn param(&self) -> v1::VarBytesParam<'_> {
-        v1::VarBytesParam {
-            offsets: &self.offsets,
-            bytes: self.bytes,
-        }
+        v1::VarBytesParam { offsets: &self.offsets, bytes: self.bytes }
     }
 
     fn size(&self) -> usize {
@@ -361,47 +346,23 @@ mod tests {
             DataType::Int64,
             "ValuesParam::Int64([1, 0, 3])",
         );
-        check(
-            left_behind::<Date32Type>([1, 2, 3]),
-            DataType::Date,
-            "ValuesParam::Date([1, 0, 3])",
-        );
+        check(left_behind::<Date32Type>([1, 2, 3]), DataType::Date, "ValuesParam::Date([1, 0, 3])");
         let floats = left_behind::<Float32Type>([1.0, -0.0, 3.0]);
-        check(
-            floats,
-            DataType::Float32,
-            "ValuesParam::Float32([1.0, 0.0, 3.0])",
-        );
+        check(floats, DataType::Float32, "ValuesParam::Float32([1.0, 0.0, 3.0])");
         let floats = left_behind::<Float64Type>([1.0, f64::NAN, 3.0]);
-        check(
-            floats,
-            DataType::Float64,
-            "ValuesParam::Float64([1.0, 0.0, 3.0])",
-        );
+        check(floats, DataType::Float64, "ValuesParam::Float64([1.0, 0.0, 3.0])");
         let moments = TimestampMicrosecondArray::new(vec![1, 2, 3].into(), nulls());
         let moments = Arc::new(moments.with_timezone("UTC"));
-        check(
-            moments,
-            DataType::Timestamp,
-            "ValuesParam::Timestamp([1, 0, 3])",
-        );
+        check(moments, DataType::Timestamp, "ValuesParam::Timestamp([1, 0, 3])");
         let bits = BooleanBuffer::from(vec![true, true, true]);
         let bits = Arc::new(BooleanArray::new(bits, nulls()));
         check(bits, DataType::Boolean, "ValuesParam::Boolean([5])");
         let offsets = || OffsetBuffer::new(vec![0, 1, 2, 3].into());
         let text = Arc::new(StringArray::new(offsets(), Buffer::from(b"abc"), nulls()));
         let closed = "VarBytesParam { offsets: [0, 1, 1, 2], bytes: [97, 99] }";
-        check(
-            text,
-            DataType::Utf8,
-            &format!("ValuesParam::Utf8({closed})"),
-        );
+        check(text, DataType::Utf8, &format!("ValuesParam::Utf8({closed})"));
         let bytes = Arc::new(BinaryArray::new(offsets(), Buffer::from(b"abc"), nulls()));
-        check(
-            bytes,
-            DataType::Binary,
-            &format!("ValuesParam::Binary({closed})"),
-        );
+        check(bytes, DataType::Binary, &format!("ValuesParam::Binary({closed})"));
         let items = Arc::new(Int64Array::from(vec![7, 8, 9]));
         let field = Arc::new(Field::new_list_field(items.data_type().clone(), true));
         let lists = Arc::new(ListArray::new(field, offsets(), items, nulls()));
@@ -419,10 +380,7 @@ mod tests {
             let buffers = array.to_data();
             let (address, end) = {
                 let values = &buffers.buffers()[buffers.buffers().len() - 1];
-                (
-                    values.as_ptr() as usize,
-                    values.as_ptr() as usize + values.len(),
-                )
+                (values.as_ptr() as usize, values.as_ptr() as usize + values.len())
             };
             let lowered = lower(&settled, data_type);
             let start = match &lowered.values {
@@ -436,26 +394,11 @@ mod tests {
             };
             assert!((address..end).contains(&start), "{data_type} is copied");
         };
-        borrowed(
-            Arc::new(BooleanArray::from(vec![true; 24]).slice(8, 16)),
-            DataType::Boolean,
-        );
-        borrowed(
-            Arc::new(Int32Array::from(vec![Some(1), None])),
-            DataType::Int32,
-        );
-        borrowed(
-            Arc::new(Float32Array::from(vec![1.0; 9]).slice(3, 2)),
-            DataType::Float32,
-        );
-        borrowed(
-            Arc::new(Float64Array::from(vec![Some(1.0), None])),
-            DataType::Float64,
-        );
-        borrowed(
-            Arc::new(StringArray::from(vec!["a", "b", "c"]).slice(1, 1)),
-            DataType::Utf8,
-        );
+        borrowed(Arc::new(BooleanArray::from(vec![true; 24]).slice(8, 16)), DataType::Boolean);
+        borrowed(Arc::new(Int32Array::from(vec![Some(1), None])), DataType::Int32);
+        borrowed(Arc::new(Float32Array::from(vec![1.0; 9]).slice(3, 2)), DataType::Float32);
+        borrowed(Arc::new(Float64Array::from(vec![Some(1.0), None])), DataType::Float64);
+        borrowed(Arc::new(StringArray::from(vec!["a", "b", "c"]).slice(1, 1)), DataType::Utf8);
         borrowed(Arc::new(Date32Array::from(vec![1, 2])), DataType::Date);
     }
 
@@ -469,11 +412,7 @@ mod tests {
             (3, 9, vec![0xff, 1]),
             (5, 0, vec![]),
         ] {
-            assert_eq!(
-                *bitmap(&bits.slice(from, length)),
-                expected,
-                "{length} from {from}"
-            );
+            assert_eq!(*bitmap(&bits.slice(from, length)), expected, "{length} from {from}");
         }
     }
 }
