@@ -14,7 +14,8 @@ use crate::{
     evaluate::{InForce, StoredFeatures},
     offline::{LATEST_CONTENT_HASH, LATEST_CREATED, LATEST_EVENT},
     online::{
-        EntityKeys, FingerprintPrefix, OnlineStore, RowBatch, RowVersion, ViewId, WriteReport, encode_value,
+        EntityKeys, FingerprintPrefix, OnlineStore, RowBatch, RowVersion, StoredColumns, ViewId, WriteReport,
+        encode_value,
     },
     time::Timestamp,
     value::{DataType, Field, RowEncoder},
@@ -57,6 +58,7 @@ pub struct ViewWriter {
     keys: Vec<Field>,
     content: Vec<Field>,
     features: StoredFeatures,
+    stored: StoredColumns,
     fingerprint: Digest,
 }
 
@@ -75,12 +77,14 @@ impl ViewWriter {
         })?;
         let fingerprint = in_force.fingerprints.rows(name);
         let names = view.features.keys().map(String::as_str);
+        let read = view.features.values().map(|feature| (feature.column.as_str(), feature.data_type));
         Ok(Self {
             id: ViewId::of(&in_force.project, name),
             source: view.source.clone(),
             keys: fields(definitions.join_keys(view)),
             content: in_force.state.content(view),
             features: StoredFeatures::new(view, names, &in_force.library)?,
+            stored: StoredColumns::new(read),
             fingerprint: fingerprint.ok_or_else(|| Error::internal(format!("view {name} has no fingerprint")))?,
         })
     }
@@ -114,7 +118,8 @@ impl ViewWriter {
         let keys = EntityKeys::encode(&self.keys, &keys.collect::<Result<Vec<_>>>()?)?;
         let evaluated = self.features.run(&self.content_of(rows)?)?;
         let versions = Versions::of(rows)?;
-        let encoder = RowEncoder::new(self.features.fields(), &evaluated.columns)?;
+        let columns = self.stored.pick(&evaluated.columns);
+        let encoder = RowEncoder::new(self.stored.fields(), &columns)?;
         let fingerprint = FingerprintPrefix::from(&self.fingerprint);
         let mut batch = RowBatch::with_capacity(rows.num_rows(), rows.num_rows() * 64);
         for (row, key) in keys.iter().enumerate() {

@@ -20,7 +20,7 @@ use crate::{
     error::{Error, Kind, Result},
     evaluate::{Computed, InForce, OnDemand},
     name::FeatureRef,
-    online::{EntityKeys, FingerprintPrefix, OnlineStore, ReadRows, RowVersion, ViewId, decode_values, value_fingerprint},
+    online::{EntityKeys, FingerprintPrefix, OnlineStore, ReadRows, RowVersion, StoredColumns, ViewId, decode_values, value_fingerprint},
     time::{Span, Timestamp},
     value::{DataType, Field},
 };
@@ -51,9 +51,9 @@ struct StoredView {
     ttl: Option<Span>,
     visible: Visible,
     rows_fingerprint: FingerprintPrefix,
-    features: Vec<Field>,
+    stored: StoredColumns,
     /// `view:feature`, the name in the working batch, for each of the features.
-    columns: Vec<String>,
+    features: Vec<String>,
 }
 
 /// A feature of the answer.
@@ -284,15 +284,15 @@ impl StoredView {
         let rows = in_force.fingerprints.rows(read.name).ok_or_else(|| {
             Error::internal(format!("view {} has no fingerprint", read.name))
         })?;
-        let features = read.features.iter();
+        let features = read.features.values();
         let column = |name: &str| format!("{}:{name}", read.name);
         Ok(Self {
             name: read.name.to_owned(),
             ttl: read.view.ttl,
             visible: visibility(read.view, in_force),
             rows_fingerprint: FingerprintPrefix::from(&rows),
-            columns: read.features.keys().map(|name| column(name)).collect(),
-            features: features.map(|(name, feature)| field(name, feature.data_type)).collect(),
+            features: read.features.keys().map(|name| column(name)).collect(),
+            stored: StoredColumns::new(features.map(|feature| (feature.column.as_str(), feature.data_type))),
         })
     }
 
@@ -319,8 +319,8 @@ impl StoredView {
             values.push(seen.map(|stored| stored.value));
             statuses.push(status);
         }
-        let columns = decode_values(&self.features, values.into_iter())?;
-        for (name, column) in self.columns.iter().zip(columns) {
+        let columns = decode_values(self.stored.fields(), values.into_iter())?;
+        for (name, column) in self.features.iter().zip(self.stored.spread(&columns)) {
             working.put(name, column);
         }
         Ok(Found {

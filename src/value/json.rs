@@ -134,8 +134,7 @@ fn parse(values: &[Value], data_type: DataType) -> RowResult<ArrayRef> {
         }
         DataType::Float32 => {
             let mut builder = Float32Builder::with_capacity(values.len());
-            let read = |value: &Value| float(value).map(|x| x as f32);
-            each(values, data_type, read, |value| {
+            each(values, data_type, float32, |value| {
                 builder.append_option(value)
             })?;
             Arc::new(builder.finish())
@@ -285,6 +284,13 @@ fn float(value: &Value) -> Option<f64> {
         Value::String(text) => text.parse().ok(),
         number => number.as_f64(),
     }
+}
+
+/// The nearest 32-bit float; none where only infinity is near.
+fn float32(value: &Value) -> Option<f32> {
+    let wide = float(value)?;
+    let narrow = wide as f32;
+    (narrow.is_infinite() == wide.is_infinite()).then_some(narrow)
 }
 
 fn text(value: &Value) -> Option<&str> {
