@@ -18,7 +18,7 @@ use arrow::{
         ListArray, ListBuilder, PrimitiveArray, PrimitiveBuilder, StringBuilder,
     },
     datatypes::{
-        ArrowNativeType, Date32Type, Float32Type, Float64Type, Int32Type, Int64Type,
+        Date32Type, Float32Type, Float64Type, Int32Type, Int64Type,
         TimestampMicrosecondType,
     },
 };
@@ -337,7 +337,7 @@ macro_rules! number {
 
 macro_rules! numbers {
     ($builder:expr, $bytes:expr, $native:ty) => {{
-        let (items, rest) = $bytes.as_chunks::<{ <$native>::get_byte_width() }>();
+        let (items, rest) = $bytes.as_chunks::<{ size_of::<$native>() }>();
         if !rest.is_empty() {
             return None;
         }
