@@ -29,7 +29,9 @@ struct Lock {
 
 /// The text of a lock file: the same for the same transforms.
 pub fn write_lock(transforms: &BTreeMap<TransformName, Digest>) -> String {
-    let lines = transforms.iter().map(|(name, digest)| format!("\"{name}\" = \"{digest}\"\n"));
+    let lines = transforms
+        .iter()
+        .map(|(name, digest)| format!("\"{name}\" = \"{digest}\"\n"));
     format!("{HEADER}\n[transforms]\n{}", lines.collect::<String>())
 }
 
@@ -81,7 +83,10 @@ mod tests {
             ]
         );
         assert_eq!(read_lock(&text).unwrap(), transforms);
-        assert_eq!(read_lock(&write_lock(&BTreeMap::new())).unwrap(), BTreeMap::new());
+        assert_eq!(
+            read_lock(&write_lock(&BTreeMap::new())).unwrap(),
+            BTreeMap::new()
+        );
         assert_eq!(read_lock("").unwrap(), BTreeMap::new());
     }
 
@@ -95,8 +100,14 @@ mod tests {
             "[transforms]\n\n\"a/b@1.0.0\" = \"sha256:12\"",
             "unskew.lock:3: not a digest: \"sha256:12\"",
         );
-        check("[transforms]\n\"a/b\" = \"\"", "unskew.lock:2: not a transform: \"a/b\"");
-        check("[transforms]\n<<<<<<< HEAD", "unskew.lock:2: key with no value");
+        check(
+            "[transforms]\n\"a/b\" = \"\"",
+            "unskew.lock:2: not a transform: \"a/b\"",
+        );
+        check(
+            "[transforms]\n<<<<<<< HEAD",
+            "unskew.lock:2: key with no value",
+        );
         check("transfroms = {}", "unskew.lock:1: unknown field");
     }
 }

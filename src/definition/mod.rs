@@ -6,10 +6,10 @@ mod check;
 mod diff;
 pub mod fingerprint;
 mod kind;
+mod lock;
 mod model;
 mod parse;
 mod problem;
-mod lock;
 pub mod retrieval;
 #[cfg(test)]
 mod testing;

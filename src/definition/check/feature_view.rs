@@ -34,25 +34,10 @@ impl<'a> Checker<'a> {
             self.feature_names(features, &join_keys);
         }
         let timestamp = source_node.and_then(|source| source.timestamp.as_ref());
-        let timestamp = timestamp.map(|column| column.value.as_str());
-        let transform = match (&node.origin, features) {
-            (Origin::Function(None), _) => return None,
-            (Origin::Function(Some(used)), _) => {
-                Some(self.stored_use(&mut reading, used, timestamp, features)?)
-            }
-            (Origin::Columns, Some(features)) => {
-                self.column_features(&mut reading, features);
-                None
-            }
-            (Origin::Columns, None) => None,
-        };
+        let transform = self.origin(&mut reading, node, timestamp)?;
         self.row_can_be_written(subject.at, &reading, features?);
         Some(FeatureView {
-            entities: node
-                .entities
-                .iter()
-                .map(|name| name.value.clone())
-                .collect(),
+            entities: values(&node.entities),
             source: source?.value.clone(),
             ttl: node.ttl,
             online: node.online,
@@ -60,6 +45,27 @@ impl<'a> Checker<'a> {
             features: finished(features?)?,
             about: node.about.clone(),
         })
+    }
+
+    /// Checks what the features are made of: the use of a transform, if there is one.
+    fn origin(
+        &mut self,
+        reading: &mut Reading<'a>,
+        node: &'a FeatureViewNode,
+        timestamp: Option<&Located<String>>,
+    ) -> Option<Option<TransformUse<String>>> {
+        let features = node.features.as_ref();
+        match &node.origin {
+            Origin::Columns => {
+                self.column_features(reading, features?);
+                Some(None)
+            }
+            Origin::Function(used) => {
+                let timestamp = timestamp.map(|column| column.value.as_str());
+                let used = self.stored_use(reading, used.as_ref()?, timestamp, features)?;
+                Some(Some(used))
+            }
+        }
     }
 
     /// The join keys of a view, each with the entity that has it.
@@ -70,10 +76,8 @@ impl<'a> Checker<'a> {
     ) -> BTreeMap<&'a str, &'a str> {
         let mut keys = BTreeMap::new();
         for (index, name) in node.entities.iter().enumerate() {
-            if node.entities[..index]
-                .iter()
-                .any(|other| other.value == name.value)
-            {
+            let twin = |other: &Located<String>| other.value == name.value;
+            if node.entities.iter().take(index).any(twin) {
                 let message = format!("entity \"{}\" is there twice", name.value);
                 self.refuse(name.at, message, "name it once");
                 continue;
@@ -226,6 +230,10 @@ impl<'a> Checker<'a> {
             self.problems.take(at, codec.map(drop));
         }
     }
+}
+
+fn values(texts: &[Located<String>]) -> Vec<String> {
+    texts.iter().map(|text| text.value.clone()).collect()
 }
 
 fn reader(used: &UseNode<String>, input: &Field) -> String {

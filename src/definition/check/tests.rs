@@ -1172,7 +1172,10 @@ fn declarations() -> Vec<String> {
     let mut declarations: Vec<String> = Vec::new();
     for file in files() {
         for part in file.text.split("\n\n") {
-            match (declarations.last_mut(), part.split(']').next().unwrap().matches('.').count()) {
+            match (
+                declarations.last_mut(),
+                part.split(']').next().unwrap().matches('.').count(),
+            ) {
                 (Some(last), 2) => last.push_str(&format!("\n{part}\n")),
                 _ => declarations.push(format!("{part}\n")),
             }

@@ -80,7 +80,11 @@ impl Diff {
             }
         }
         let readers = [readers(&old.definitions), readers(&new.definitions)];
-        for change in diff.changes.iter_mut().filter(|change| change.changes_values()) {
+        for change in diff
+            .changes
+            .iter_mut()
+            .filter(|change| change.changes_values())
+        {
             let key = (change.kind, change.name.as_str());
             let services = readers.iter().flat_map(|readers| readers.get(&key));
             change.services = services.flatten().map(|name| (*name).to_owned()).collect();
@@ -110,7 +114,10 @@ impl Change {
         match self.action {
             Action::Add => false,
             Action::Remove => true,
-            Action::Change => self.fields.iter().any(|change| !is_said_only(&change.field)),
+            Action::Change => self
+                .fields
+                .iter()
+                .any(|change| !is_said_only(&change.field)),
         }
     }
 }
@@ -138,7 +145,9 @@ fn change(
 
 fn field_changes(old: &Fields, new: &Fields) -> Vec<FieldChange> {
     let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
-    let changed = names.into_iter().filter(|name| old.get(*name) != new.get(*name));
+    let changed = names
+        .into_iter()
+        .filter(|name| old.get(*name) != new.get(*name));
     let change = |name: &String| FieldChange {
         field: name.clone(),
         was: old.get(name).cloned(),
@@ -166,21 +175,22 @@ fn readers(definitions: &Definitions) -> BTreeMap<Key<'_>, BTreeSet<&str>> {
 fn read_by<'a>(definitions: &'a Definitions, mut views: Vec<&'a str>) -> BTreeSet<Key<'a>> {
     let mut read = BTreeSet::new();
     while let Some(name) = views.pop() {
-        if let Some(view) = definitions.feature_views.get(name) {
-            if read.insert((DefinitionKind::FeatureView, name)) {
-                let entities = view.entities.iter();
-                read.extend(entities.map(|entity| (DefinitionKind::Entity, entity.as_str())));
-                let sources = sources_read(definitions, &view.source).into_iter();
-                read.extend(sources.map(|source| (DefinitionKind::Source, source)));
-            }
-        } else if let Some(view) = definitions.on_demand_feature_views.get(name) {
-            if read.insert((DefinitionKind::OnDemandFeatureView, name)) {
-                let inputs = view.transform.inputs.values();
-                views.extend(inputs.filter_map(|input| match input {
-                    Input::Feature(feature) => Some(feature.view.as_str()),
-                    Input::Request(..) | Input::EventTime => None,
-                }));
-            }
+        if let Some(view) = definitions.feature_views.get(name)
+            && read.insert((DefinitionKind::FeatureView, name))
+        {
+            let entities = view.entities.iter();
+            read.extend(entities.map(|entity| (DefinitionKind::Entity, entity.as_str())));
+            let sources = sources_read(definitions, &view.source).into_iter();
+            read.extend(sources.map(|source| (DefinitionKind::Source, source)));
+        }
+        if let Some(view) = definitions.on_demand_feature_views.get(name)
+            && read.insert((DefinitionKind::OnDemandFeatureView, name))
+        {
+            let inputs = view.transform.inputs.values();
+            views.extend(inputs.filter_map(|input| match input {
+                Input::Feature(feature) => Some(feature.view.as_str()),
+                Input::Request(..) | Input::EventTime => None,
+            }));
         }
     }
     read
@@ -188,7 +198,8 @@ fn read_by<'a>(definitions: &'a Definitions, mut views: Vec<&'a str>) -> BTreeSe
 
 fn sources_read<'a>(definitions: &'a Definitions, source: &'a str) -> BTreeSet<&'a str> {
     let mut sources = BTreeSet::from([source]);
-    if let Some(SourceData::Sql(query)) = definitions.sources.get(source).map(|source| &source.data) {
+    if let Some(SourceData::Sql(query)) = definitions.sources.get(source).map(|source| &source.data)
+    {
         sources.extend(mentioned(definitions, query).into_keys());
     }
     sources

@@ -20,7 +20,10 @@ fn check(edits: &[(&str, &str)], expect: &str) {
 #[test]
 fn nothing() {
     check(&[], "Nothing to change.");
-    check(&[("\nFROM orders\n", "\nFROM orders\n\n")], "Nothing to change.");
+    check(
+        &[("\nFROM orders\n", "\nFROM orders\n\n")],
+        "Nothing to change.",
+    );
     assert!(diff(&[]).is_empty());
 }
 
@@ -52,9 +55,8 @@ Plan: 0 to add, 1 to change, 0 to remove.
 
 #[test]
 fn another_version_of_a_transform() {
-    let [old, new] = ["1.0.0", "1.1.0"].map(|version| {
-        Digest::of(format!("commerce/basket@{version}")).short()
-    });
+    let [old, new] =
+        ["1.0.0", "1.1.0"].map(|version| Digest::of(format!("commerce/basket@{version}")).short());
     check(
         &[
             ("basket@1.0.0", "basket@1.1.0"),
@@ -119,10 +121,16 @@ Plan: 0 to add, 1 to change, 0 to remove.
 fn what_comes_and_goes() {
     check(
         &[
-            ("[on_demand_feature_view.user_age]", "[on_demand_feature_view.years]"),
+            (
+                "[on_demand_feature_view.user_age]",
+                "[on_demand_feature_view.years]",
+            ),
             ("\"user_age:age\"", "\"years:age\""),
             ("\"basket\", \"risk:score\"", "\"risk:score\""),
-            ("[feature_service.churn]", "[feature_service.all]\nfeatures = [\"years\"]\n\n[feature_service.churn]"),
+            (
+                "[feature_service.churn]",
+                "[feature_service.all]\nfeatures = [\"years\"]\n\n[feature_service.churn]",
+            ),
         ],
         r#"
 ~ on_demand_feature_view.risk
@@ -171,9 +179,14 @@ fn no_change_of_values_goes_unseen() {
         let new = state(&[(from, to)]);
         let after = Fingerprints::of(&new, &runtime).unwrap();
         let churn = &new.definitions.feature_services["churn"].features;
-        let changed = churn.iter().any(|feature| before.feature(feature) != after.feature(feature));
+        let changed = churn
+            .iter()
+            .any(|feature| before.feature(feature) != after.feature(feature));
         let diff = Diff::between(&old, &new);
-        let reached = diff.changes.iter().any(|change| change.services.contains("churn"));
+        let reached = diff
+            .changes
+            .iter()
+            .any(|change| change.services.contains("churn"));
         assert!(reached || !changed, "after {from:?} to {to:?}: {diff}");
         assert!(!diff.is_empty(), "after {from:?} to {to:?}");
     }

@@ -2,8 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::json;
+
 use super::*;
-use crate::{definition::testing::state, error::Kind};
+use crate::{
+    definition::{Input, testing::state},
+    error::Kind,
+};
 
 fn runtime(name: &str) -> RuntimeRef {
     RuntimeRef {
@@ -106,48 +111,48 @@ fn the_order_of_entities_changes_nothing() {
 
 /// Edits of what decides values, each with the features that it changes.
 pub(in crate::definition) const EDITS: &[(&str, &str, &str)] = &[
-        (
-            "path = \"data/orders.parquet\"",
-            "path = \"data/all.parquet\"",
-            ALL,
-        ),
-        ("created = \"written_at\"\n", "", "basket:unit_price"),
-        (
-            "created = \"written_at\"",
-            "created = \"written_at\"\nvisible = \"created\"",
-            "basket:unit_price",
-        ),
-        (
-            "timestamp = \"ordered_at\"",
-            "timestamp = \"written_at\"",
-            "basket:unit_price",
-        ),
-        ("ordered_at, spend\n", "ordered_at, spend / 2\n", PURCHASES),
-        ("ttl = \"365d\"", "ttl = \"366d\"", PURCHASES),
-        ("ttl = \"365d\"\n", "", PURCHASES),
-        (
-            "column = \"spend\"",
-            "column = \"more\"",
-            "purchases:spend_30d",
-        ),
-        ("default = 0", "default = 1", "purchases:spend_30d"),
-        ("default = 0, ", "", "purchases:spend_30d"),
-        (
-            "customer_id = \"int64\"",
-            "customer_id = \"int64\", ordered_at = \"timestamp\"",
-            ALL,
-        ),
-        ("basket@1.0.0", "basket@1.1.0", "basket:unit_price"),
-        ("amount_usd", "tax", "basket:unit_price"),
-        ("37.2", "37.3", "basket:unit_price"),
-        ("\"fail\"", "\"null\"", "basket:unit_price"),
-        (
-            "column = \"years\"",
-            "column = \"days\"",
-            "risk:score user_age:age",
-        ),
-        ("default = 0.5", "default = 0.25", "risk:score"),
-        ("\"request:amount\"", "\"user_age:age\"", "risk:score"),
+    (
+        "path = \"data/orders.parquet\"",
+        "path = \"data/all.parquet\"",
+        ALL,
+    ),
+    ("created = \"written_at\"\n", "", "basket:unit_price"),
+    (
+        "created = \"written_at\"",
+        "created = \"written_at\"\nvisible = \"created\"",
+        "basket:unit_price",
+    ),
+    (
+        "timestamp = \"ordered_at\"",
+        "timestamp = \"written_at\"",
+        "basket:unit_price",
+    ),
+    ("ordered_at, spend\n", "ordered_at, spend / 2\n", PURCHASES),
+    ("ttl = \"365d\"", "ttl = \"366d\"", PURCHASES),
+    ("ttl = \"365d\"\n", "", PURCHASES),
+    (
+        "column = \"spend\"",
+        "column = \"more\"",
+        "purchases:spend_30d",
+    ),
+    ("default = 0", "default = 1", "purchases:spend_30d"),
+    ("default = 0, ", "", "purchases:spend_30d"),
+    (
+        "customer_id = \"int64\"",
+        "customer_id = \"int64\", ordered_at = \"timestamp\"",
+        ALL,
+    ),
+    ("basket@1.0.0", "basket@1.1.0", "basket:unit_price"),
+    ("amount_usd", "tax", "basket:unit_price"),
+    ("37.2", "37.3", "basket:unit_price"),
+    ("\"fail\"", "\"null\"", "basket:unit_price"),
+    (
+        "column = \"years\"",
+        "column = \"days\"",
+        "risk:score user_age:age",
+    ),
+    ("default = 0.5", "default = 0.25", "risk:score"),
+    ("\"request:amount\"", "\"user_age:age\"", "risk:score"),
 ];
 
 #[test]
