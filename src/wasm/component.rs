@@ -26,17 +26,25 @@ pub(super) fn feature_names() -> Vec<String> {
     names
 }
 
+/// Refuses too many bytes, before anything else is done with them.
+///
+/// # Errors
+/// [`Kind::Limit`](crate::error::Kind::Limit).
+pub(super) fn check_size(bytes: &[u8], limits: &Limits) -> Result<()> {
+    match (limits.component_bytes, bytes.len() as u64) {
+        (limit, size) if size > limit => {
+            Err(Error::limit("bytes of the component", limit, 0, size))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Refuses whatever is not a valid component of this world.
 ///
 /// # Errors
-/// [`Kind::Limit`](crate::error::Kind::Limit) for too many bytes;
 /// [`Kind::Invalid`](crate::error::Kind::Invalid) for what is no component, imports anything or
 /// does not export the interface of a transform.
-pub(super) fn admit(bytes: &[u8], limits: &Limits) -> Result<()> {
-    if bytes.len() as u64 > limits.component_bytes {
-        let (limit, size) = (limits.component_bytes, bytes.len() as u64);
-        return Err(Error::limit("bytes of the component", limit, 0, size));
-    }
+pub(super) fn admit(bytes: &[u8]) -> Result<()> {
     check_header(bytes)?;
     let Outline { imports, exports } = outline(bytes)?;
     if !imports.is_empty() {

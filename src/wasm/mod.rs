@@ -67,6 +67,12 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Loaded(Mutex<Weak<Transform>>);
 
+impl Loaded {
+    fn is_held(&self) -> bool {
+        self.0.try_lock().is_ok_and(|transform| transform.strong_count() > 0)
+    }
+}
+
 impl Runtime {
     /// Starts an engine with these limits. Compiled code is kept in the folder, if one is given;
     /// it is made where there is none.
@@ -119,21 +125,26 @@ impl Runtime {
     /// [`Kind::Limit`](crate::error::Kind::Limit) for too many of them, and
     /// [`Kind::Transform`](crate::error::Kind::Transform) when it cannot describe itself.
     pub fn load(&self, bytes: &[u8]) -> Result<Arc<Transform>> {
-        component::admit(bytes, self.limits())?;
+        component::check_size(bytes, self.limits())?;
         let digest = Digest::of(bytes);
-        let loaded = {
-            let mut all = self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(all.entry(digest).or_default())
-        };
+        let loaded = self.loaded(digest);
         let mut loaded = loaded.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(transform) = loaded.upgrade() {
             return Ok(transform);
         }
+        component::admit(bytes)?;
         let component = self.compiled(digest, bytes)?;
         let sandbox = Sandbox::new(Arc::clone(&self.0.host), &component)?;
         let transform = Arc::new(Transform::new(digest, sandbox)?);
         *loaded = Arc::downgrade(&transform);
         Ok(transform)
+    }
+
+    /// The place of a digest; those that nobody holds any more are cleared away.
+    fn loaded(&self, digest: Digest) -> Arc<Loaded> {
+        let mut all = self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, loaded| Arc::strong_count(loaded) > 1 || loaded.is_held());
+        Arc::clone(all.entry(digest).or_default())
     }
 
     fn compiled(&self, digest: Digest, bytes: &[u8]) -> Result<Component> {

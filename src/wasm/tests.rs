@@ -178,9 +178,20 @@ mod crossing {
     fn the_same_bytes_are_one_transform_while_it_is_held() {
         let runtime = Runtime::new(tight(), None).unwrap();
         let bytes = Guest::echo(&[f(DataType::Int64, true)]).component();
-        let (one, two) = (runtime.load(&bytes).unwrap(), runtime.clone().load(&bytes).unwrap());
-        assert!(Arc::ptr_eq(&one, &two));
-        assert_eq!(one.digest(), Digest::of(&bytes));
+        let loaded: Vec<_> = std::thread::scope(|scope| {
+            let load = || runtime.clone().load(&bytes).unwrap();
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(load)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(loaded.iter().all(|transform| Arc::ptr_eq(transform, &loaded[0])));
+        assert_eq!(loaded[0].digest(), Digest::of(&bytes));
+
+        let held = || runtime.0.loaded.lock().unwrap().len();
+        drop(loaded);
+        assert_eq!(held(), 1);
+        let other = Guest::echo(&[f(DataType::Utf8, true)]).component();
+        let _other = runtime.load(&other).unwrap();
+        assert_eq!(held(), 1, "what nobody holds is forgotten");
     }
 }
 

@@ -91,7 +91,8 @@ impl Transform {
         self.sandbox.limits()
     }
 
-    /// Runs a function over `rows` rows in a fresh instance.
+    /// Runs a function over `rows` rows in a fresh instance, on this thread; before that, it waits
+    /// while [`Limits::concurrent_calls`] others run.
     ///
     /// `params` are arrays of one row and `inputs` arrays of `rows` rows, both in the order and of
     /// the types of the signature. A row that is null in an input that is not nullable is null in

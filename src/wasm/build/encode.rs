@@ -5,7 +5,7 @@ use wit_component::ComponentEncoder;
 
 use crate::{
     error::{Error, Result},
-    wasm::{Limits, component::admit},
+    wasm::component::admit,
 };
 
 /// Wraps the module that the compiler made, by the description of its world that the SDK put
@@ -20,7 +20,7 @@ pub(super) fn component(module: &[u8]) -> Result<Vec<u8>> {
     }
     let encode = || ComponentEncoder::default().validate(true).module(module)?.encode();
     let component = encode().map_err(|error| unusable(&error))?;
-    admit(&component, &Limits::default())?;
+    admit(&component)?;
     Ok(component)
 }
 
