@@ -39,6 +39,7 @@ bench: tools
 tools:
 	@command -v cc >/dev/null || { echo 'There is no C compiler: install gcc or clang (Debian, Ubuntu: apt install build-essential; macOS: xcode-select --install).' >&2; exit 1; }
 	@command -v cargo >/dev/null || { echo 'There is no cargo: install rustup from https://rustup.rs and open a new shell.' >&2; exit 1; }
+	@rustc --version >/dev/null || rustup toolchain install
 	@test -d "$$(rustc --print target-libdir --target $(WASM))" || { \
 		command -v rustup >/dev/null || { echo 'This Rust cannot compile for $(WASM): install rustup from https://rustup.rs.' >&2; exit 1; }; \
 		rustup target list --installed | grep -qx $(WASM) || rustup target add $(WASM); }
