@@ -11,15 +11,11 @@ pub mod error;
 pub mod evaluate;
 pub mod materialize;
 pub mod name;
-<<<<<<< HEAD
 pub mod offline;
 pub mod online;
 pub mod registry;
 pub mod serve;
 pub mod server;
-=======
-pub mod online;
->>>>>>> store
 pub mod time;
 pub mod value;
 pub mod wasm;

@@ -18,12 +18,7 @@ use arrow::{
         ListArray, ListBuilder, PrimitiveArray, PrimitiveBuilder, StringBuilder,
     },
     datatypes::{
-<<<<<<< HEAD
         Date32Type, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
-=======
-        Date32Type, Float32Type, Float64Type, Int32Type, Int64Type,
-        TimestampMicrosecondType,
->>>>>>> store
     },
 };
 
