@@ -374,6 +374,28 @@ mod tests {
     }
 
     #[test]
+    fn every_nan_is_the_canonical_one() {
+        let odd = f64::from_bits(0xfff8_0000_0000_0001);
+        let canonical = 0x7ff8_0000_0000_0000;
+        let array: ArrayRef = Arc::new(Float64Array::from(vec![odd, -0.0]));
+        let settled = settle(&array, DataType::Float64).unwrap();
+        let Values::Float64(values) = lower(&settled, DataType::Float64).values else {
+            panic!("another type")
+        };
+        assert_eq!(values[0].to_bits(), canonical);
+        assert_eq!(values[1].to_bits(), (-0.0_f64).to_bits());
+
+        let field = Arc::new(Field::new_list_field(array.data_type().clone(), true));
+        let offsets = OffsetBuffer::new(vec![0, 2].into());
+        let lists: ArrayRef = Arc::new(ListArray::new(field, offsets, array, None));
+        let settled = settle(&lists, DataType::ListFloat64).unwrap();
+        let Values::ListFloat64(_, items) = lower(&settled, DataType::ListFloat64).values else {
+            panic!("another type")
+        };
+        assert_eq!(items[0].to_bits(), canonical);
+    }
+
+    #[test]
     fn buffers_are_borrowed_where_they_fit() {
         let borrowed = |array: ArrayRef, data_type: DataType| {
             let settled = settle(&array, data_type).unwrap();
