@@ -9,15 +9,19 @@ use std::{
 
 use crate::{
     config::{Config, FILE},
-    definition::{LOCK_FILE, Column, Environment, File, PinnedTransform, Problem, State, check, read_lock, parse, write_lock},
+    definition::{
+        About, Column, Environment, File, LOCK_FILE, PinnedTransform, Problem, Source, SourceData, State, Visible,
+        check, parse, read_lock, write_lock,
+    },
     digest::Digest,
     error::{Context, Error, Result},
     evaluate::InForce,
     name::TransformName,
-    offline::{Resources, Sources},
+    offline::{Resources, Sources, session},
     online::{EmbeddedOptions, EmbeddedStore, OnlineStore},
     registry::{Registry, Snapshot},
     time::Timestamp,
+    value::DataType,
     wasm::Runtime,
 };
 
@@ -96,12 +100,14 @@ impl App {
         InForce::load(&self.config.project.name, snapshot, registry, &self.runtime()?).await
     }
 
-    /// The sources of a state, ready to be read.
+    /// The sources of what is in force, ready to be read.
     ///
     /// # Errors
-    /// Those of [`Sources::new`].
-    pub fn sources(&self, state: &State, resources: &Resources) -> Result<Sources> {
-        Sources::new(&self.root, &state.definitions.sources, resources)
+    /// Those of [`Sources::open`].
+    pub async fn sources(&self, in_force: &InForce, resources: &Resources) -> Result<Sources> {
+        let definitions = &in_force.state.definitions;
+        let read = definitions.feature_views.values().map(|view| view.source.as_str());
+        Sources::open(session(resources)?, &self.root, &definitions.sources, read).await
     }
 
     /// Reads and checks the definition files, against the sources, the registry and the lock file.
@@ -111,11 +117,10 @@ impl App {
     /// [`Declared::Bad`].
     pub async fn declared(&self, registry: &Registry) -> Result<Declared> {
         let parsed = parse(self.definition_files()?);
-        let sources = parsed.sources().map(|(name, data)| (name.to_owned(), data.clone())).collect();
-        let sources = Sources::of_data(&self.root, &sources)?;
+        let sources = parsed.sources().map(|(name, data)| (name.to_owned(), unnamed_times(data))).collect();
         let mut environment = Environment { locked: self.locked()?, ..Environment::default() };
         for (name, _) in parsed.sources() {
-            environment.sources.insert(name.to_owned(), columns(&sources, name).await);
+            environment.sources.insert(name.to_owned(), self.columns(&sources, name).await);
         }
         for name in parsed.transforms() {
             environment.transforms.insert(name.clone(), pinned(registry, name).await);
@@ -124,6 +129,17 @@ impl App {
             Ok(state) => Declared::Good(state),
             Err(problems) => Declared::Bad(problems),
         })
+    }
+
+    /// The columns of a source, opened for itself, so that what is wrong with one is not said of
+    /// another.
+    async fn columns(&self, sources: &BTreeMap<String, Source>, name: &str) -> Result<BTreeMap<String, Column>> {
+        let opened = Sources::open(session(&Resources::default())?, &self.root, sources, [name]).await?;
+        let column = |(name, held): (String, Result<DataType, String>)| match held {
+            Ok(data_type) => (name, Column::Of(data_type)),
+            Err(arrow) => (name, Column::Unsupported(arrow)),
+        };
+        Ok(opened.columns(name)?.into_iter().map(column).collect())
     }
 
     fn definition_files(&self) -> Result<Vec<File>> {
@@ -161,10 +177,15 @@ impl App {
     }
 }
 
-async fn columns(sources: &Sources, name: &str) -> Result<BTreeMap<String, Column>> {
-    let schema = sources.schema(name).await?;
-    let column = |field: &Arc<arrow::datatypes::Field>| (field.name().clone(), Column::of_arrow(field.data_type()));
-    Ok(schema.fields().iter().map(column).collect())
+/// A source as far as its columns are concerned.
+fn unnamed_times(data: &SourceData) -> Source {
+    Source {
+        data: data.clone(),
+        timestamp: String::new(),
+        created: None,
+        visible: Visible::default(),
+        about: About::default(),
+    }
 }
 
 async fn pinned(registry: &Registry, name: &TransformName) -> Result<PinnedTransform> {

@@ -37,7 +37,7 @@ impl Materialize {
     pub(super) async fn run(self, context: &Context) -> Result<Verdict> {
         let app = context.app()?;
         let in_force = app.in_force().await?;
-        let sources = app.sources(&in_force.state, &self.resources.resources())?;
+        let sources = app.sources(&in_force, &self.resources.resources()).await?;
         let store = app.store()?;
         let now = now();
         let to = self.to.unwrap_or(now);

@@ -3,13 +3,17 @@
 use std::{
     fmt::Display,
     io::{self, IsTerminal, Write},
+    sync::Arc,
     time::Duration,
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    offline::Progress,
+};
 
 /// Where output goes, and in which form.
 #[derive(Debug, Clone, Copy)]
@@ -61,4 +65,10 @@ impl Output {
         bar.enable_steady_tick(Duration::from_millis(120));
         bar
     }
+}
+
+/// Rows that are added to a bar.
+pub(super) fn progress(bar: &ProgressBar) -> Progress {
+    let bar = bar.clone();
+    Arc::new(move |rows| bar.inc(rows))
 }

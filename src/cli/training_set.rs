@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{Context, Verdict, get::WantedArguments, resources::ResourceArguments};
+use super::{Context, Verdict, get::WantedArguments, output::progress, resources::ResourceArguments};
 use crate::{
     app::now,
     error::Result,
@@ -38,7 +38,7 @@ impl TrainingSet {
     pub(super) async fn run(self, context: &Context) -> Result<Verdict> {
         let app = context.app()?;
         let in_force = app.in_force().await?;
-        let sources = app.sources(&in_force.state, &self.resources.resources())?;
+        let sources = app.sources(&in_force, &self.resources.resources()).await?;
         let request = TrainingRequest {
             entities: self.entities,
             wanted: self.wanted.wanted(),
@@ -46,9 +46,8 @@ impl TrainingSet {
             timestamp_column: self.timestamp_column,
         };
         let bar = context.output.rows("training dataset");
-        let progress = |rows| bar.inc(rows);
-        let written =
-            write_training_set(&in_force, &sources, &request, &self.output, now(), &progress).await;
+        let progress = progress(&bar);
+        let written = write_training_set(&in_force, &sources, &request, &self.output, now(), progress).await;
         bar.finish_and_clear();
         let TrainingSetWritten { manifest, row_errors } = written?;
         let mut text = format!(

@@ -17,7 +17,7 @@ use crate::{
     definition::FeatureView,
     error::{Error, Result},
     evaluate::InForce,
-    offline::{Latest, Sources, latest},
+    offline::{SourceFile, Sources, latest_rows},
     online::OnlineStore,
     time::Timestamp,
 };
@@ -80,7 +80,7 @@ pub async fn materialize(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Report> {
     let writer = ViewWriter::new(in_force, name)?;
-    let files = sources.files(writer.source())?;
+    let files = SourceFile::all(sources.files(writer.source())?)?;
     let (from, to) = match window {
         Window::Between(from, to) => (from, to),
         Window::Incremental(to) => {
@@ -89,14 +89,7 @@ pub async fn materialize(
         }
     };
     check_window(from, to, now)?;
-    let wanted = Latest {
-        source: writer.source().to_owned(),
-        keys: writer.keys().to_vec(),
-        content: writer.content().to_vec(),
-        from,
-        to,
-    };
-    let mut rows = latest(sources, &wanted).await?;
+    let mut rows = latest_rows(sources, writer.source(), writer.layout(), from, to).await?;
     let mut report = Report { from, ..Report::default() };
     while let Some(batch) = rows.try_next().await? {
         let written = writer.write(&batch, store).await?;

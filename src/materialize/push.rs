@@ -12,7 +12,7 @@ use super::{ViewWriter, Written};
 use crate::{
     error::{Error, Result, did_you_mean},
     evaluate::InForce,
-    offline::{LATEST_CONTENT_HASH, LATEST_CREATED, LATEST_EVENT},
+    offline::{self, HASH, key_column},
     online::OnlineStore,
     value::{DataType, RowEncoder, column_from_json},
 };
@@ -122,7 +122,7 @@ impl<'a> Frame<'a> {
             columns.push(column);
         };
         for key in writer.keys() {
-            put(ViewWriter::key_column(&key.name), self.column(&key.name, key.data_type)?);
+            put(key_column(&key.name), self.column(&key.name, key.data_type)?);
         }
         let content: Vec<ArrayRef> = writer
             .content()
@@ -139,13 +139,13 @@ impl<'a> Frame<'a> {
         if let Some(row) = (0..self.rows).find(|row| event.is_null(*row)) {
             return Err(Error::invalid(format!("nothing pushed: row {row} has no event time in \"{}\"", self.event)));
         }
-        put(LATEST_EVENT.to_owned(), event);
+        put(offline::EVENT.to_owned(), event);
         let created = match &self.created {
             Some(name) => self.column(name, DataType::Timestamp)?,
             None => column_from_json(&vec![Value::Null; self.rows], DataType::Timestamp)?,
         };
-        put(LATEST_CREATED.to_owned(), created);
-        fields.push(ArrowField::new(LATEST_CONTENT_HASH, ArrowType::UInt64, false));
+        put(offline::CREATED.to_owned(), created);
+        fields.push(ArrowField::new(HASH, ArrowType::UInt64, false));
         columns.push(std::sync::Arc::new(hashes));
         RecordBatch::try_new(Schema::new(fields).into(), columns)
             .map_err(|error| Error::internal(format!("pushed rows are uneven: {error}")))

@@ -12,7 +12,7 @@ use crate::{
     digest::Digest,
     error::{Error, Result, did_you_mean},
     evaluate::{InForce, StoredFeatures},
-    offline::{LATEST_CONTENT_HASH, LATEST_CREATED, LATEST_EVENT},
+    offline::{CREATED, EVENT, HASH, Layout, key_column},
     online::{
         EntityKeys, FingerprintPrefix, OnlineStore, RowBatch, RowVersion, StoredColumns, ViewId, WriteReport,
         encode_value,
@@ -104,17 +104,23 @@ impl ViewWriter {
         &self.content
     }
 
+    /// The layout of the source rows that it takes.
+    pub fn layout(&self) -> Layout {
+        let keys = self.keys.iter().map(|key| (key.name.clone(), key.data_type));
+        Layout { keys: keys.collect(), content: self.content.clone() }
+    }
+
     /// The fingerprint of the view's rows.
     pub fn fingerprint(&self) -> Digest {
         self.fingerprint
     }
 
-    /// Makes features of rows of the form that [`crate::offline::latest`] gives, and writes them.
+    /// Makes features of rows of the form that [`crate::offline::latest_rows`] gives, and writes them.
     ///
     /// # Errors
     /// Those of [`StoredFeatures::run`] and of the store.
     pub async fn write(&self, rows: &RecordBatch, store: &dyn OnlineStore) -> Result<Written> {
-        let keys = self.keys.iter().map(|key| column(rows, &Self::key_column(&key.name)));
+        let keys = self.keys.iter().map(|key| column(rows, &key_column(&key.name)));
         let keys = EntityKeys::encode(&self.keys, &keys.collect::<Result<Vec<_>>>()?)?;
         let evaluated = self.features.run(&self.content_of(rows)?)?;
         let versions = Versions::of(rows)?;
@@ -136,11 +142,6 @@ impl ViewWriter {
         })
     }
 
-    /// The name that a join key's column has in the rows to write.
-    pub fn key_column(name: &str) -> String {
-        format!("key/{name}")
-    }
-
     fn content_of(&self, rows: &RecordBatch) -> Result<RecordBatch> {
         let columns = self.content.iter().map(|field| column(rows, &field.name));
         let schema = Schema::new(self.content.iter().map(Field::to_arrow).collect::<Vec<_>>());
@@ -160,9 +161,9 @@ struct Versions {
 impl Versions {
     fn of(rows: &RecordBatch) -> Result<Self> {
         Ok(Self {
-            event: column(rows, LATEST_EVENT)?,
-            created: column(rows, LATEST_CREATED)?,
-            content: column(rows, LATEST_CONTENT_HASH)?,
+            event: column(rows, EVENT)?,
+            created: column(rows, CREATED)?,
+            content: column(rows, HASH)?,
         })
     }
 

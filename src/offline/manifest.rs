@@ -1,11 +1,15 @@
 //! What a training dataset says of itself, in its Parquet metadata.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::SourceFile;
 use crate::{
     digest::Digest,
     error::{Context, Error, Result},
@@ -66,6 +70,43 @@ pub struct ManifestColumn {
     pub feature: FeatureRef,
     /// The fingerprint it was computed under.
     pub fingerprint: Digest,
+}
+
+/// A file that was read, as it was.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SourceFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was written to the last time; to the microsecond.
+    pub modified: Timestamp,
+}
+
+impl SourceFile {
+    /// The file at a path, as it is now.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::NotFound`] when there is none.
+    pub fn of(path: &Path) -> Result<Self> {
+        let outcome = || path.display().to_string();
+        let metadata = fs::metadata(path).context(outcome)?;
+        let modified = metadata.modified().context(outcome)?;
+        let since = modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_micros());
+        let modified = Timestamp(i64::try_from(since).unwrap_or(i64::MAX));
+        Ok(Self { path: path.to_owned(), size: metadata.len(), modified })
+    }
+
+    /// The files as they are now, in the order of their paths.
+    ///
+    /// # Errors
+    /// Those of [`SourceFile::of`].
+    pub fn all<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<Vec<Self>> {
+        let mut files = paths.into_iter().map(|path| Self::of(path)).collect::<Result<Vec<_>>>()?;
+        files.sort();
+        files.dedup();
+        Ok(files)
+    }
 }
 
 impl Manifest {

@@ -7,7 +7,7 @@
 //! ([`crate::evaluate`]); what is joined here are the source rows that they are made from.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -20,8 +20,9 @@ use datafusion::{dataframe::DataFrame, logical_expr::ident};
 use serde::Serialize;
 
 use super::{
-    BatchFunction, EntityDataframe, JoinSpec, Layout, MANIFEST_KEY, Manifest, ManifestColumn, 
-    RequestRecord, SourceFile, Sources, ViewJoin, in_order, join_views, transform, write,
+    BatchFunction, Content, EntityDataframe, JoinSpec, Layout, MANIFEST_KEY, Manifest, ManifestColumn, Progress,
+    RequestRecord, SourceFile, Sources, ViewJoin, errors::from_datafusion, in_order, join_views, stream::stream,
+    transform, write_parquet,
 };
 use crate::{
     definition::{
@@ -92,50 +93,56 @@ pub async fn write_training_set(
     request: &TrainingRequest,
     output: &Path,
     now: Timestamp,
-    progress: &(dyn Fn(u64) + Sync),
+    progress: Progress,
 ) -> Result<TrainingSetWritten> {
     let retrieval = Retrieval::plan(&in_force.state, &request.wanted, request.full_names)?;
-    let entities = EntityDataframe::open(sources, &request.entities, &request.timestamp_column).await?;
-    let (rows, row_errors) = assemble(in_force, sources, &retrieval, &entities, &request.timestamp_column).await?;
+    let entities = EntityDataframe::open(&request.entities, Some(&request.timestamp_column))?;
+    let rows = entity_rows(sources, &retrieval, &entities, &[])?;
+    let (rows, row_errors) = assemble(in_force, sources, &retrieval, rows, entities.time())?;
     let mut manifest = manifest(in_force, sources, &retrieval, request, now)?;
-    let metadata = |rows: u64, content_hash| {
-        manifest.rows = rows;
-        manifest.content_hash = content_hash;
+    let metadata = |content: &Content| {
+        manifest.rows = content.rows;
+        manifest.content_hash = content.hash;
         let text = serde_json::to_string(&manifest)
             .map_err(|error| Error::internal(format!("a manifest has no JSON form: {error}")))?;
-        Ok(BTreeMap::from([(MANIFEST_KEY.to_owned(), text)]))
+        Ok(vec![(MANIFEST_KEY.to_owned(), text)])
     };
-    write(rows, output, metadata, progress).await?;
+    write_parquet(stream(rows, progress).await?, output, metadata).await?;
     Ok(TrainingSetWritten { manifest, row_errors: row_errors.take() })
 }
 
-/// The rows of a training dataset, in the order of the entity dataframe, and the place where the
-/// errors of its rows are collected while it is read.
-pub(super) async fn assemble(
-    in_force: &InForce,
+/// The rows of the entity dataframe, without the columns to `leave`.
+pub(super) fn entity_rows(
     sources: &Sources,
     retrieval: &Retrieval<'_>,
     entities: &EntityDataframe,
-    timestamp_column: &str,
-) -> Result<(DataFrame, Collected)> {
+    leave: &[&str],
+) -> Result<DataFrame> {
     let brought = retrieval.join_keys.iter().chain(&retrieval.request);
-    let brought: BTreeMap<_, _> = brought.map(|(name, data_type)| (name.clone(), *data_type)).collect();
-    let rows = entities.rows(sources, &brought).await?;
+    let brought = brought.map(|(name, data_type)| (name.clone(), *data_type)).collect();
+    let rows = entities.read(sources.context(), &brought)?;
+    rows.drop_columns(leave).map_err(from_datafusion)
+}
+
+/// The rows of a training dataset, in the order of the entity rows, and the place where the errors
+/// of its rows are collected while it is read.
+pub(super) fn assemble(
+    in_force: &InForce,
+    sources: &Sources,
+    retrieval: &Retrieval<'_>,
+    rows: DataFrame,
+    time: &str,
+) -> Result<(DataFrame, Collected)> {
     refuse_taken(&rows, retrieval)?;
-    let carried: Vec<String> = rows.schema().fields().iter().map(|field| field.name().clone()).collect();
-    let mut joins = Vec::with_capacity(retrieval.views.len());
-    for read in &retrieval.views {
-        joins.push(join(in_force, sources, read, timestamp_column).await?);
-    }
-    let joined = join_views(rows, joins)?;
-    let function = TrainingRow::new(in_force, retrieval, timestamp_column)?;
+    let carried = rows.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+    let outputs = retrieval.outputs.iter().map(|output| output.name.clone());
+    let columns: Vec<String> = carried.into_iter().chain(outputs).collect();
+    let joins = retrieval.views.iter().map(|read| join(in_force, sources, read, time));
+    let joined = join_views(rows, joins.collect::<Result<Vec<_>>>()?)?;
+    let function = TrainingRow::new(in_force, retrieval, time)?;
     let collected = function.errors.clone();
-    let columns: Vec<String> =
-        carried.into_iter().chain(retrieval.outputs.iter().map(|output| output.name.clone())).collect();
     let computed = transform(joined, Arc::new(function))?;
-    let picked = computed
-        .select(columns.iter().map(ident))
-        .map_err(|error| Error::internal(format!("cannot pick the columns: {error}")))?;
+    let picked = computed.select(columns.iter().map(ident)).map_err(from_datafusion)?;
     Ok((in_order(picked)?, collected))
 }
 
@@ -161,25 +168,20 @@ fn matched_column(view: &str) -> String {
     format!("{view}/")
 }
 
-async fn join(
-    in_force: &InForce,
-    sources: &Sources,
-    read: &ViewRead<'_>,
-    timestamp_column: &str,
-) -> Result<ViewJoin> {
+fn join(in_force: &InForce, sources: &Sources, read: &ViewRead<'_>, time: &str) -> Result<ViewJoin> {
     let content = in_force.state.content(read.view);
     let outputs = content.iter().map(|field| (field.name.clone(), joined_column(read.name, &field.name)));
     let layout = Arc::new(Layout { keys: read.join_keys.clone(), content: content.clone() });
     let source = source(in_force, read)?;
     let spec = JoinSpec {
         layout: Arc::clone(&layout),
-        time: timestamp_column.to_owned(),
+        time: time.to_owned(),
         ttl: read.view.ttl,
         visible: source.visible,
         outputs: outputs.collect(),
         matched_event: Some(matched_column(read.name)),
     };
-    let rows = sources.rows(&read.view.source, &layout).await?;
+    let rows = sources.rows(&read.view.source, &layout)?;
     Ok(ViewJoin { rows, spec })
 }
 
@@ -193,7 +195,7 @@ fn source<'a>(in_force: &'a InForce, read: &ViewRead<'_>) -> Result<&'a Source> 
 pub(super) struct Collected(Arc<Mutex<BTreeMap<String, RowErrors>>>);
 
 impl Collected {
-    fn add(&self, view: &str, errors: &[RowError]) {
+    pub(super) fn add(&self, view: &str, errors: &[RowError]) {
         if !errors.is_empty() {
             let mut collected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             collected.entry(view.to_owned()).or_default().add(errors);
@@ -213,6 +215,8 @@ struct TrainingRow {
     /// Columns of the entity dataframe that the on-demand views read.
     request: Vec<String>,
     time: String,
+    /// Every column of the joined rows that is read.
+    inputs: Vec<String>,
     /// The columns of the working batch that are the outputs.
     picked: Vec<String>,
     outputs: Vec<Field>,
@@ -237,8 +241,12 @@ impl TrainingRow {
             nullable: true,
             documentation: output.feature.description.clone(),
         };
+        let views = retrieval.views.iter().map(|read| JoinedView::new(in_force, read));
+        let views: Vec<JoinedView> = views.collect::<Result<_>>()?;
+        let brought = retrieval.request.keys().cloned().chain([time.to_owned()]);
         Ok(Self {
-            views: retrieval.views.iter().map(|read| JoinedView::new(in_force, read)).collect::<Result<_>>()?,
+            inputs: brought.chain(views.iter().flat_map(JoinedView::inputs)).collect(),
+            views,
             on_demand: OnDemand::new(retrieval, &in_force.library)?,
             request: retrieval.request.keys().cloned().collect(),
             time: time.to_owned(),
@@ -269,6 +277,10 @@ impl BatchFunction for TrainingRow {
         "features"
     }
 
+    fn inputs(&self) -> &[String] {
+        &self.inputs
+    }
+
     fn outputs(&self) -> &[Field] {
         &self.outputs
     }
@@ -292,6 +304,12 @@ impl JoinedView {
             features: StoredFeatures::new(read.view, names(), &in_force.library)?,
             columns: names().map(|feature| reference(feature).to_string()).collect(),
         })
+    }
+
+    /// The columns of the joined rows that it reads.
+    fn inputs(&self) -> impl Iterator<Item = String> {
+        let content = self.content.iter().map(|field| joined_column(&self.name, &field.name));
+        content.chain([matched_column(&self.name)])
     }
 
     fn take(&self, joined: &RecordBatch, errors: &Collected) -> Result<Vec<ArrayRef>> {
@@ -335,12 +353,10 @@ fn manifest(
         })?;
         columns.insert(output.name.clone(), ManifestColumn { feature: output.reference.clone(), fingerprint });
     }
-    let mut inputs = Vec::new();
+    let mut inputs = BTreeSet::new();
     for read in &retrieval.views {
-        inputs.extend(sources.files(&read.view.source)?);
+        inputs.extend(sources.files(&read.view.source)?.iter().cloned());
     }
-    inputs.sort();
-    inputs.dedup();
     let roots: Vec<_> = columns.values().map(|column| column.fingerprint).collect();
     let service = match &request.wanted {
         Wanted::Service(name) => Some(name.clone()),
@@ -359,7 +375,7 @@ fn manifest(
             features: retrieval.outputs.iter().map(|output| output.reference.clone()).collect(),
             full_names: request.full_names,
         },
-        inputs,
+        inputs: SourceFile::all(&inputs)?,
         rows: 0,
         content_hash: crate::digest::Digest::of([]),
         columns,

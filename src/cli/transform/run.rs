@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Context, Verdict, find, load};
 use crate::{
-    cli::resources::ResourceArguments,
+    cli::{output::progress, resources::ResourceArguments},
     definition::OnError,
     error::{Context as _, Error, Result},
     evaluate::{Binding, Evaluation},
@@ -52,17 +52,17 @@ impl Run {
         let signature = &transform.functions()[transform.function(function)?];
         let evaluation = Evaluation::new(transform.clone(), &self.bind(signature)?)?;
         let bar = context.output.rows(function);
-        let progress = |rows| bar.inc(rows);
-        let ran = run_file(evaluation, &self.input, &self.output, &self.resources.resources(), &progress).await;
+        let resources = self.resources.resources();
+        let ran = run_file(evaluation, &self.input, &self.output, &resources, progress(&bar)).await;
         bar.finish_and_clear();
         let ran = ran?;
-        let mut text = format!("{}: {} rows through {} ({})", self.output.display(), ran.rows, self.function, transform.digest().short());
+        let mut text = format!("{}: {} rows through {} ({})", self.output.display(), ran.content.rows, self.function, transform.digest().short());
         if ran.row_errors.count > 0 {
             text.push_str(&format!("\n{} rows null because the function refused them, e.g. {}", ran.row_errors.count, ran.row_errors.example));
         }
         let data = json!({
-            "file": self.output, "rows": ran.rows, "digest": transform.digest(),
-            "content_hash": ran.content_hash, "row_errors": ran.row_errors,
+            "file": self.output, "rows": ran.content.rows, "digest": transform.digest(),
+            "content_hash": ran.content.hash, "row_errors": ran.row_errors,
         });
         context.output.result(text, &data)?;
         Ok(Verdict::Yes)
