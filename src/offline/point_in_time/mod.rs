@@ -1,0 +1,145 @@
+//! The point-in-time join: to every entity row, what was known of the entity at the row's time.
+//!
+//! Both sides are partitioned by key and sorted by key and time, which DataFusion sees to, on disk
+//! where it has to; the join itself is one pass over both.
+
+mod exec;
+mod merge;
+mod node;
+#[cfg(test)]
+mod oracle;
+
+use std::{fmt, sync::Arc};
+
+use arrow::datatypes::Field as ArrowField;
+use datafusion::{
+    common::{DataFusionError, internal_err},
+    dataframe::DataFrame,
+    logical_expr::{Extension, LogicalPlan, SortExpr, ident},
+};
+
+pub(super) use exec::PointInTimeJoinExec;
+pub(super) use node::PointInTimeJoin;
+
+use super::{
+    ROW_NUMBER,
+    errors::from_datafusion,
+    feature_rows::{EVENT, Layout},
+};
+use crate::{
+    definition::Visible,
+    error::{Error, Result},
+    time::{Span, Timestamp},
+};
+
+/// What a point-in-time join is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinSpec {
+    /// The columns of the feature rows; the entity rows have columns of the join keys' names and
+    /// types.
+    pub layout: Arc<Layout>,
+    /// The column with the time of an entity row.
+    pub time: String,
+    /// How old a feature row may be at that time, its bounds included; without it, any age.
+    pub ttl: Option<Span>,
+    /// From when on a feature row can be seen.
+    pub visible: Visible,
+    /// The columns of the content that come out, in order, each with the name it gets.
+    pub outputs: Vec<(String, String)>,
+    /// The name of a further column with the event time of the matched row, if it is wanted.
+    pub matched_event: Option<String>,
+}
+
+/// One view of a join: its rows, and what is done with them.
+#[derive(Debug, Clone)]
+pub struct ViewJoin {
+    /// The feature rows, with the columns of the layout.
+    pub rows: DataFrame,
+    /// What the join does.
+    pub spec: JoinSpec,
+}
+
+impl JoinSpec {
+    /// The least event time of a row that is not too old at `moment`.
+    fn oldest(&self, moment: i64) -> i64 {
+        self.ttl.map_or(i64::MIN, |ttl| Timestamp(moment).saturating_sub(ttl).0)
+    }
+
+    /// What comes out of a feature row: the column and the name it gets.
+    fn outputs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let features = self.outputs.iter().map(|(column, name)| (column.as_str(), name.as_str()));
+        features.chain(self.matched_event.iter().map(|name| (EVENT, name.as_str())))
+    }
+
+    /// What comes out of a feature row, as indices of the layout's columns.
+    fn output_columns(&self) -> Result<Vec<usize>, DataFusionError> {
+        let columns = self.layout.columns();
+        let index = |(output, _): (&str, &str)| match columns.iter().position(|column| column.name == output) {
+            Some(index) => Ok(index),
+            None => internal_err!("{output} is not among the content of the feature rows"),
+        };
+        self.outputs().map(index).collect()
+    }
+
+    /// What comes out of a feature row, as Arrow fields.
+    fn output_fields(&self) -> Result<Vec<ArrowField>, DataFusionError> {
+        let columns = self.layout.columns();
+        let indices = self.output_columns()?.into_iter();
+        let named = indices.zip(self.outputs()).map(|(index, (_, name))| columns[index].to_arrow().with_name(name));
+        Ok(named.collect())
+    }
+}
+
+/// For people, in plans: `keys=[user_id] time=event_timestamp ttl=30d visible=event`.
+impl fmt::Display for JoinSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |names: Vec<&str>| names.join(", ");
+        let keys = list(self.layout.keys.keys().map(String::as_str).collect());
+        write!(f, "keys=[{keys}] time={}", self.time)?;
+        if let Some(ttl) = self.ttl {
+            write!(f, " ttl={ttl}")?;
+        }
+        let visible = match self.visible {
+            Visible::Event => "event",
+            Visible::Created => "created",
+        };
+        let outputs = list(self.outputs().map(|(_, name)| name).collect());
+        write!(f, " visible={visible} outputs=[{outputs}]")
+    }
+}
+
+/// The entity rows with the features that each of the views gives them: all columns of the entity
+/// rows, then the outputs of the views in their order. Every row comes out once, in no particular
+/// order; [`in_order`] restores it.
+///
+/// A view's features are null in a row whose entity has no feature row that can be seen at the
+/// row's time, or none young enough, and in a row with a null join key.
+///
+/// # Errors
+/// [`crate::error::Kind::Invalid`] when an output has the name of another column.
+pub fn join_views(entities: DataFrame, views: impl IntoIterator<Item = ViewJoin>) -> Result<DataFrame> {
+    views.into_iter().try_fold(entities, join_view)
+}
+
+fn join_view(entities: DataFrame, view: ViewJoin) -> Result<DataFrame> {
+    let taken = |(_, name): &(&str, &str)| entities.schema().has_column_with_unqualified_name(name);
+    if let Some((_, name)) = view.spec.outputs().find(taken) {
+        return Err(Error::invalid(format!("two columns of the result have the name \"{name}\""))
+            .with_hint("take the column out of the entity dataframe, or ask for full feature names"));
+    }
+    let (state, entities) = entities.into_parts();
+    let node = PointInTimeJoin::try_new(entities, view.rows.into_parts().1, Arc::new(view.spec));
+    let node = Arc::new(node.map_err(from_datafusion)?);
+    Ok(DataFrame::new(state, LogicalPlan::Extension(Extension { node })))
+}
+
+/// The rows in the order of the entity dataframe, without their numbers. What computes on rows
+/// goes before it, while they are spread over all cores.
+///
+/// # Errors
+/// [`crate::error::Kind::Internal`] when the rows are not numbered.
+pub fn in_order(rows: DataFrame) -> Result<DataFrame> {
+    let by_number = SortExpr::new(ident(ROW_NUMBER), true, true);
+    let sorted = rows.sort(vec![by_number]).map_err(from_datafusion)?;
+    sorted.drop_columns(&[ROW_NUMBER]).map_err(from_datafusion)
+}
