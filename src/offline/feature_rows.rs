@@ -5,44 +5,41 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    fmt,
     sync::Arc,
 };
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray, new_null_array},
     buffer::NullBuffer,
-    compute::{SortOptions, interleave},
+    compute::interleave,
     datatypes::{Schema, TimestampMicrosecondType},
     row::{RowConverter, Rows, SortField},
 };
 use datafusion::{
-    common::{DFSchema, Result, exec_err, internal_err},
-    error::DataFusionError,
-    physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr, expressions::Column},
+    common::{Result, exec_err, internal_err},
+    physical_expr::LexOrdering,
 };
 
-use super::errors::external;
+use super::{
+    errors::external,
+    operator::{ASCENDING, ordering, take_columns},
+};
 use crate::{
     definition::Visible,
     value::{DataType, Field, RowEncoder},
 };
 
 /// The column with the event time of a feature row; never null.
-pub(super) const EVENT: &str = "__event";
+pub const EVENT: &str = "__event";
 
 /// The column with the time at which a feature row was written down; null where that is not known.
-pub(super) const CREATED: &str = "__created";
+pub const CREATED: &str = "__created";
 
 /// The column with the value of a join key in a feature row.
-pub(super) fn key_column(join_key: &str) -> String {
+pub fn key_column(join_key: &str) -> String {
     format!("__key_{join_key}")
 }
-
-/// Keys and times sort ascending, nulls in front, on both sides of a join.
-pub(super) const ASCENDING: SortOptions = SortOptions {
-    descending: false,
-    nulls_first: true,
-};
 
 /// The layout of feature rows: a plan of them has, by name, a column for every join key, the event
 /// time, the created time and the content.
@@ -70,7 +67,7 @@ impl Layout {
     }
 
     /// The names of the key columns.
-    pub(super) fn key_columns(&self) -> Vec<String> {
+    pub fn key_columns(&self) -> Vec<String> {
         self.keys.keys().map(|key| key_column(key)).collect()
     }
 
@@ -88,28 +85,13 @@ impl Layout {
     }
 }
 
-/// The columns of these names, as physical expressions.
-pub(super) fn physical_columns(schema: &Schema, names: &[String]) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
-    let column = |name: &String| {
-        let column = Column::new_with_schema(name, schema)?;
-        Ok(Arc::new(column) as Arc<dyn PhysicalExpr>)
-    };
-    names.iter().map(column).collect()
-}
-
-/// The indices of the columns of these names; `None` where one is missing.
-pub(super) fn indices<'a>(
-    schema: &DFSchema,
-    names: impl IntoIterator<Item = &'a String>,
-) -> Option<Vec<usize>> {
-    names.into_iter().map(|name| schema.index_of_column_by_name(None, name)).collect()
-}
-
-/// The ascending order by the columns of these names.
-pub(super) fn ordering(schema: &Schema, names: &[String]) -> Result<LexOrdering> {
-    let columns = physical_columns(schema, names)?.into_iter();
-    let ordering = LexOrdering::new(columns.map(|column| PhysicalSortExpr::new(column, ASCENDING)));
-    ordering.ok_or_else(|| DataFusionError::Internal("an order by nothing".into()))
+/// For people, in plans: `keys=[user_id] content=[amount]`.
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: Vec<&str> = self.keys.keys().map(String::as_str).collect();
+        let content: Vec<&str> = self.content.iter().map(|field| field.name.as_str()).collect();
+        write!(f, "keys=[{}] content=[{}]", keys.join(", "), content.join(", "))
+    }
 }
 
 /// Turns the keys of batches into bytes that compare as the keys sort.
@@ -162,18 +144,6 @@ impl Keys {
         }
         low
     }
-}
-
-/// The columns of these names.
-pub(super) fn take_columns<'a>(
-    batch: &RecordBatch,
-    names: impl IntoIterator<Item = &'a String>,
-) -> Result<Vec<ArrayRef>> {
-    let column = |name: &String| match batch.column_by_name(name) {
-        Some(column) => Ok(Arc::clone(column)),
-        None => internal_err!("no column {name}"),
-    };
-    names.into_iter().map(column).collect()
 }
 
 /// A column of timestamps.
@@ -345,16 +315,29 @@ pub(super) struct Candidate {
 /// for the ties that its hash decides. A row that cannot be seen yet waits; it stops waiting when
 /// a newer one can be seen no later than itself. So those that wait are ever newer and ever later
 /// to be seen, and both arriving and asking take constant time on average.
-#[derive(Debug)]
 pub(super) struct Newest {
-    mode: Visible,
+    /// From when on a row can be seen, given its event and created times.
+    visible: fn(i64, Option<i64>) -> i64,
     waiting: VecDeque<Candidate>,
     newest: Option<Candidate>,
 }
 
 impl Newest {
-    pub(super) fn new(mode: Visible) -> Self {
-        Self { mode, waiting: VecDeque::new(), newest: None }
+    /// The newest of the rows that can be seen at a moment.
+    pub(super) fn visible(mode: Visible) -> Self {
+        Self::new(match mode {
+            Visible::Event => |event, _| event,
+            Visible::Created => |event, created| created.map_or(event, |created| created.max(event)),
+        })
+    }
+
+    /// The newest of all rows, whenever they can be seen.
+    pub(super) fn of_all() -> Self {
+        Self::new(|_, _| i64::MIN)
+    }
+
+    fn new(visible: fn(i64, Option<i64>) -> i64) -> Self {
+        Self { visible, waiting: VecDeque::new(), newest: None }
     }
 
     /// Forgets all rows: the next ones are of another entity.
@@ -366,10 +349,7 @@ impl Newest {
     /// Takes the row at `at`, which is in `batch`.
     pub(super) fn arrive(&mut self, at: Position, batch: &FeatureBatch, hashes: &mut Hashes) -> Result<()> {
         let (event, created) = (batch.event(at.row), batch.created(at.row));
-        let visible = match self.mode {
-            Visible::Event => event,
-            Visible::Created => created.map_or(event, |created| created.max(event)),
-        };
+        let visible = (self.visible)(event, created);
         while let Some(last) = self.waiting.back().filter(|last| last.visible >= visible) {
             let tie = (last.event, last.created) == (event, created);
             if tie && hashes.of(last.at)? >= hashes.of(at)? {

@@ -14,7 +14,11 @@ use datafusion::{
     physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner},
 };
 
-use super::point_in_time::{PointInTimeJoin, PointInTimeJoinExec};
+use super::{
+    latest::{Latest, LatestExec},
+    point_in_time::{PointInTimeJoin, PointInTimeJoinExec},
+    transform::{Transform, TransformExec},
+};
 
 /// DataFusion's planner, with our operators.
 #[derive(Debug)]
@@ -53,6 +57,14 @@ impl ExtensionPlanner for Operators {
                 Arc::clone(join.spec()),
             )?;
             return Ok(Some(Arc::new(join)));
+        }
+        if let (Some(latest), [input]) = (node.downcast_ref::<Latest>(), inputs) {
+            let latest = LatestExec::try_new(Arc::clone(input), Arc::clone(latest.layout()))?;
+            return Ok(Some(Arc::new(latest)));
+        }
+        if let (Some(transform), [input]) = (node.downcast_ref::<Transform>(), inputs) {
+            let transform = TransformExec::try_new(Arc::clone(input), Arc::clone(transform.function()))?;
+            return Ok(Some(Arc::new(transform)));
         }
         Ok(None)
     }

@@ -2,22 +2,19 @@
 
 use std::{fmt, sync::Arc};
 
-use arrow::{array::RecordBatch, datatypes::Schema};
+use arrow::array::RecordBatch;
 use datafusion::{
-    common::{
-        ColumnStatistics, Result, Statistics, internal_err, stats::Precision,
-        tree_node::TreeNodeRecursion,
-    },
+    common::{Result, Statistics, internal_err, tree_node::TreeNodeRecursion},
     execution::{
         SendableRecordBatchStream, TaskContext,
         memory_pool::{MemoryConsumer, MemoryReservation},
     },
-    physical_expr::{EquivalenceProperties, LexOrdering, OrderingRequirements, PhysicalExpr},
+    physical_expr::{LexOrdering, OrderingRequirements, PhysicalExpr},
     physical_plan::{
         ChildStats, ChildrenPropertiesMode, DisplayAs, DisplayFormatType, Distribution,
-        ExecutionPlan, ExecutionPlanProperties, InputDistributionRequirements, PlanProperties,
+        ExecutionPlan, InputDistributionRequirements, PlanProperties,
         ReplaceChildrenOptions, StatisticsArgs, apply_expression_roots,
-        execution_plan::{CardinalityEffect, EmissionType},
+        execution_plan::CardinalityEffect,
         metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, Gauge, MetricBuilder, MetricsSet},
         stream::RecordBatchStreamAdapter,
     },
@@ -28,7 +25,7 @@ use super::{
     JoinSpec,
     merge::{Merge, Step},
 };
-use crate::offline::feature_rows::{ordering, physical_columns};
+use crate::offline::operator::{extended, ordering, physical_columns, widened};
 
 /// A point-in-time join of two sides that are partitioned by key and sorted by key and time.
 ///
@@ -68,30 +65,13 @@ impl PointInTimeJoinExec {
                 ordering(&entities.schema(), &by_time)?,
                 spec.layout.ordering(&features.schema())?,
             ],
-            properties: Arc::new(properties(&entities, &spec)?),
+            properties: Arc::new(extended(&entities, spec.output_fields()?)?),
             metrics: ExecutionPlanMetricsSet::new(),
             entities,
             features,
             spec,
         })
     }
-}
-
-fn properties(entities: &Arc<dyn ExecutionPlan>, spec: &JoinSpec) -> Result<PlanProperties> {
-    let fields = entities.schema().fields().iter().cloned().collect::<Vec<_>>();
-    let outputs = spec.output_fields()?.into_iter().map(Arc::new);
-    let fields: Vec<_> = fields.into_iter().chain(outputs).collect();
-    let schema = Schema::new_with_metadata(fields, entities.schema().metadata().clone());
-    let known = entities.equivalence_properties();
-    let mut equivalences = EquivalenceProperties::new(Arc::new(schema));
-    equivalences.add_equivalence_group(known.eq_group().clone())?;
-    equivalences.add_orderings(known.oeq_class().clone());
-    Ok(PlanProperties::new(
-        equivalences,
-        entities.output_partitioning().clone(),
-        EmissionType::Incremental,
-        entities.boundedness(),
-    ))
 }
 
 impl DisplayAs for PointInTimeJoinExec {
@@ -184,14 +164,7 @@ impl ExecutionPlan for PointInTimeJoinExec {
         inputs: &[Arc<Statistics>],
         _: &StatisticsArgs,
     ) -> Result<Arc<Statistics>> {
-        let Some(entities) = inputs.first() else {
-            return internal_err!("PointInTimeJoinExec has no statistics of its entity rows");
-        };
-        let mut statistics = entities.as_ref().clone();
-        statistics.total_byte_size = Precision::Absent;
-        let width = self.schema().fields().len();
-        statistics.column_statistics.resize_with(width, ColumnStatistics::new_unknown);
-        Ok(Arc::new(statistics))
+        widened(inputs, &self.schema())
     }
 }
 

@@ -10,9 +10,11 @@ use arrow::{
 use datafusion::common::{Result, exec_err};
 
 use super::JoinSpec;
-use crate::offline::feature_rows::{
-    Candidate, FeatureBatch, Hashes, Held, KeyConverter, Keys, Newest, Position, take_columns,
-    take_times,
+use crate::offline::{
+    feature_rows::{
+        Candidate, FeatureBatch, Hashes, Held, KeyConverter, Keys, Newest, Position, take_times,
+    },
+    operator::take_columns,
 };
 
 /// How many feature batches are kept for entity rows that were matched but not yet given out. Where
@@ -135,7 +137,7 @@ impl Merge {
             converter: spec.layout.key_converter()?,
             outputs: spec.output_columns()?,
             held: Held::new(Arc::clone(&spec.layout)),
-            newest: Newest::new(spec.visible),
+            newest: Newest::visible(spec.visible),
             schema,
             entities: Entities::default(),
             cursor: Cursor::default(),

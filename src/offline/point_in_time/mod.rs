@@ -90,12 +90,11 @@ impl JoinSpec {
     }
 }
 
-/// For people, in plans: `keys=[user_id] time=event_timestamp ttl=30d visible=event`.
+/// For people, in plans: `keys=[user_id] content=[amount] time=at ttl=30d visible=event
+/// outputs=[amount]`.
 impl fmt::Display for JoinSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |names: Vec<&str>| names.join(", ");
-        let keys = list(self.layout.keys.keys().map(String::as_str).collect());
-        write!(f, "keys=[{keys}] time={}", self.time)?;
+        write!(f, "{} time={}", self.layout, self.time)?;
         if let Some(ttl) = self.ttl {
             write!(f, " ttl={ttl}")?;
         }
@@ -103,8 +102,8 @@ impl fmt::Display for JoinSpec {
             Visible::Event => "event",
             Visible::Created => "created",
         };
-        let outputs = list(self.outputs().map(|(_, name)| name).collect());
-        write!(f, " visible={visible} outputs=[{outputs}]")
+        let outputs: Vec<&str> = self.outputs().map(|(_, name)| name).collect();
+        write!(f, " visible={visible} outputs=[{}]", outputs.join(", "))
     }
 }
 

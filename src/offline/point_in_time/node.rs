@@ -9,7 +9,7 @@ use datafusion::{
 };
 
 use super::JoinSpec;
-use crate::offline::feature_rows::indices;
+use crate::offline::operator::indices;
 
 /// A point-in-time join of entity rows and feature rows: the columns of the entity rows, then the
 /// outputs.

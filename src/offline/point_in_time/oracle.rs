@@ -3,42 +3,29 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{
-        Array, ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch,
-        StringArray, TimestampMicrosecondArray, UInt64Array,
-    },
+    array::{ArrayRef, BooleanArray, RecordBatch, UInt64Array},
     compute::concat_batches,
-    datatypes::Int64Type,
+    datatypes::Schema,
 };
-use datafusion::{datasource::MemTable, prelude::DataFrame};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::{
-    super::{
-        ROW_NUMBER, Resources,
-        feature_rows::{CREATED, EVENT, Layout, key_column},
-        session,
-    },
     JoinSpec, ViewJoin, in_order, join_views,
     merge::{Merge, Step},
 };
 use crate::{
     definition::Visible,
+    offline::{
+        ROW_NUMBER, Resources,
+        testing::{
+            FeatureRow, any_feature_row, any_keys, any_product, any_resources, any_time, any_user,
+            collect, content_columns, content_fields, feature_batch, key_values, layout,
+            same_columns, table, times,
+        },
+    },
     time::Span,
-    value::{DataType, Field, content_hash},
+    value::Field,
 };
-
-/// A row of a source, as a view reads it.
-#[derive(Debug, Clone)]
-pub(crate) struct FeatureRow {
-    user: Option<i64>,
-    product: Option<&'static str>,
-    pub(crate) event: i64,
-    pub(crate) created: Option<i64>,
-    amount: Option<f64>,
-    note: Option<&'static str>,
-    tags: Option<Vec<i64>>,
-}
 
 #[derive(Debug, Clone)]
 struct EntityRow {
@@ -62,41 +49,10 @@ struct Case {
     resources: Resources,
 }
 
-/// Few moments, so that ties are common and a ttl is often met or missed by one.
-fn any_time() -> impl Strategy<Value = i64> {
-    prop_oneof![20 => -3..4_i64, 1 => select(vec![i64::MIN, i64::MAX])]
-}
-
-fn any_user() -> impl Strategy<Value = Option<i64>> {
-    option::weighted(0.9, -1..2_i64)
-}
-
-fn any_product() -> impl Strategy<Value = Option<&'static str>> {
-    option::weighted(0.9, select(vec!["", "a", "a longer name"]))
-}
-
-prop_compose! {
-    pub(crate) fn any_feature_row()(
-        user in any_user(),
-        product in any_product(),
-        event in any_time(),
-        created in option::weighted(0.8, any_time()),
-        amount in option::of(select(vec![f64::NAN, -0.0, 0.0, 1.5])),
-        note in option::of(select(vec!["", "x"])),
-        tags in option::of(vec(0..2_i64, 0..3)),
-    ) -> FeatureRow {
-        FeatureRow { user, product, event, created, amount, note, tags }
-    }
-}
-
 prop_compose! {
     fn any_entity_row()(user in any_user(), product in any_product(), time in any_time()) -> EntityRow {
         EntityRow { user, product, time }
     }
-}
-
-pub(crate) fn any_keys() -> impl Strategy<Value = Vec<&'static str>> {
-    select(vec![vec!["user"], vec!["product"], vec!["product", "user"]])
 }
 
 prop_compose! {
@@ -108,14 +64,6 @@ prop_compose! {
     ) -> View {
         View { keys, rows, ttl, visible }
     }
-}
-
-pub(crate) fn any_resources() -> impl Strategy<Value = Resources> {
-    (select(vec![1, 2, 4]), 1..6_usize).prop_map(|(partitions, batch_size)| Resources {
-        partitions,
-        batch_size,
-        ..Resources::default()
-    })
 }
 
 prop_compose! {
@@ -147,74 +95,7 @@ impl View {
     }
 }
 
-impl FeatureRow {
-    /// What is greatest in the newest row.
-    pub(crate) fn rank(&self) -> (i64, Option<i64>, u64) {
-        let content = content_columns(&[Some(self)]);
-        (self.event, self.created, content_hash(&content_fields(), &content, 0).unwrap())
-    }
-
-    /// The values of the keys; `None` where one is null.
-    pub(crate) fn key(&self, keys: &[&str]) -> Option<Vec<String>> {
-        let value = |key: &&str| match *key {
-            "user" => self.user.map(|user| user.to_string()),
-            _ => self.product.map(str::to_owned),
-        };
-        keys.iter().map(value).collect()
-    }
-}
-
 // --- rows as columns ----------------------------------------------------------------------------
-
-fn content_fields() -> Vec<Field> {
-    let field = |(name, data_type): (&str, DataType)| Field {
-        name: name.into(),
-        data_type,
-        nullable: true,
-        documentation: String::new(),
-    };
-    [("amount", DataType::Float64), ("note", DataType::Utf8), ("tags", DataType::ListInt64)].map(field).to_vec()
-}
-
-fn content_columns(rows: &[Option<&FeatureRow>]) -> Vec<ArrayRef> {
-    let amounts: Float64Array = rows.iter().map(|row| row.and_then(|row| row.amount)).collect();
-    let notes: StringArray = rows.iter().map(|row| row.and_then(|row| row.note)).collect();
-    let tags = rows.iter().map(|row| Some(row.as_ref()?.tags.clone()?.into_iter().map(Some)));
-    let tags = ListArray::from_iter_primitive::<Int64Type, _, _>(tags);
-    vec![Arc::new(amounts), Arc::new(notes), Arc::new(tags)]
-}
-
-fn times(times: impl IntoIterator<Item = Option<i64>>) -> ArrayRef {
-    Arc::new(TimestampMicrosecondArray::from_iter(times).with_timezone("UTC"))
-}
-
-fn key_values(key: &str, users: Vec<Option<i64>>, products: Vec<Option<&str>>) -> ArrayRef {
-    match key {
-        "user" => Arc::new(Int64Array::from(users)),
-        _ => Arc::new(StringArray::from(products)),
-    }
-}
-
-pub(crate) fn layout(keys: &[&str]) -> Layout {
-    let key = |key: &&str| match *key {
-        "user" => ("user".to_owned(), DataType::Int64),
-        _ => ("product".to_owned(), DataType::Utf8),
-    };
-    Layout { keys: keys.iter().map(key).collect(), content: content_fields() }
-}
-
-/// Feature rows as a batch of the layout.
-pub(crate) fn feature_batch(rows: &[FeatureRow], keys: &[&str]) -> RecordBatch {
-    let users: Vec<_> = rows.iter().map(|row| row.user).collect();
-    let products: Vec<_> = rows.iter().map(|row| row.product).collect();
-    let keys = keys.iter().map(|key| (key_column(key), key_values(key, users.clone(), products.clone())));
-    let mut columns: Vec<(String, ArrayRef)> = keys.collect();
-    columns.push((EVENT.to_owned(), times(rows.iter().map(|row| Some(row.event)))));
-    columns.push((CREATED.to_owned(), times(rows.iter().map(|row| row.created))));
-    let content = content_columns(&rows.iter().map(Some).collect::<Vec<_>>());
-    columns.extend(content_fields().into_iter().map(|field| field.name).zip(content));
-    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).unwrap()
-}
 
 fn entity_batch(rows: &[EntityRow]) -> RecordBatch {
     let users = rows.iter().map(|row| row.user).collect();
@@ -227,17 +108,6 @@ fn entity_batch(rows: &[EntityRow]) -> RecordBatch {
         (ROW_NUMBER, Arc::new((0..rows.len() as u64).collect::<UInt64Array>())),
     ];
     RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
-}
-
-/// The batch as a table of several partitions of several batches.
-pub(crate) fn table(batch: &RecordBatch, resources: &Resources) -> DataFrame {
-    let mut partitions = vec![Vec::new(); resources.partitions];
-    for (i, start) in (0..batch.num_rows()).step_by(resources.batch_size).enumerate() {
-        let rows = resources.batch_size.min(batch.num_rows() - start);
-        partitions[i % resources.partitions].push(batch.slice(start, rows));
-    }
-    let table = MemTable::try_new(batch.schema(), partitions).unwrap();
-    session(resources).unwrap().read_table(Arc::new(table)).unwrap()
 }
 
 impl View {
@@ -260,21 +130,6 @@ impl View {
         columns.push(times(answers.iter().map(|row| row.map(|row| row.event))));
         columns
     }
-}
-
-pub(crate) fn same_columns(found: &[ArrayRef], expected: &[ArrayRef]) {
-    assert_eq!(found.len(), expected.len());
-    for (found, expected) in found.iter().zip(expected) {
-        // As data: equal in every bit, NaN and -0.0 included.
-        assert_eq!(found.to_data(), expected.to_data());
-    }
-}
-
-pub(crate) fn collect(frame: DataFrame) -> RecordBatch {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let schema = Arc::clone(frame.schema().inner());
-    let batches = runtime.block_on(frame.collect()).unwrap();
-    concat_batches(&schema, &batches).unwrap()
 }
 
 // --- the join against the contract --------------------------------------------------------------
@@ -311,23 +166,25 @@ proptest! {
         };
         entities.sort_by_key(|row| (key(row.user, row.product), row.time));
         view.rows.sort_by_key(|row| (key(row.user, row.product), row.event, row.created));
-        let joined = merge(&view, &entity_batch(&entities), sizes);
+        let (_, joined) = merge(&view, &entity_batch(&entities), sizes);
         same_columns(&joined, &view.expected(&entities));
     }
 }
 
-/// Runs the merge over batches of these sizes; gives the outputs.
-fn merge(view: &View, entities: &RecordBatch, (entity_rows, feature_rows): (usize, usize)) -> Vec<ArrayRef> {
+/// Runs the merge over batches of these sizes; gives the most bytes that it held, and the outputs.
+fn merge(view: &View, entities: &RecordBatch, (entity_rows, feature_rows): (usize, usize)) -> (usize, Vec<ArrayRef>) {
     let spec = Arc::new(view.spec(0));
     let fields = entities.schema().fields().iter().cloned().collect::<Vec<_>>();
     let outputs = spec.output_fields().unwrap().into_iter().map(Arc::new);
-    let schema = Arc::new(arrow::datatypes::Schema::new(fields.into_iter().chain(outputs).collect::<Vec<_>>()));
+    let schema = Arc::new(Schema::new(fields.into_iter().chain(outputs).collect::<Vec<_>>()));
     let mut merge = Merge::new(spec, Arc::clone(&schema)).unwrap();
     let features = feature_batch(&view.rows, &view.keys);
     let mut entity_batches = batches(entities, entity_rows);
     let mut feature_batches = batches(&features, feature_rows);
     let mut given = Vec::new();
+    let mut most = 0;
     loop {
+        most = most.max(merge.held_bytes());
         match merge.step().unwrap() {
             Step::Entities => merge.push_entities(entity_batches.next()).unwrap(),
             Step::Features => merge.push_features(feature_batches.next()).unwrap(),
@@ -335,10 +192,34 @@ fn merge(view: &View, entities: &RecordBatch, (entity_rows, feature_rows): (usiz
             Step::Done => break,
         }
     }
-    concat_batches(&schema, &given).unwrap().columns()[entities.num_columns()..].to_vec()
+    let all = concat_batches(&schema, &given).unwrap();
+    (most, all.columns()[entities.num_columns()..].to_vec())
 }
 
 fn batches(batch: &RecordBatch, rows: usize) -> impl Iterator<Item = RecordBatch> {
     let starts = (0..batch.num_rows()).step_by(rows);
     starts.map(move |start| batch.slice(start, rows.min(batch.num_rows() - start)))
+}
+
+/// Entity rows that match one row in each of very many batches do not keep all those batches.
+#[test]
+fn what_is_held_is_bounded() {
+    let rows = |user| {
+        let feature = FeatureRow {
+            user: Some(user),
+            product: None,
+            event: 0,
+            created: None,
+            amount: None,
+            note: None,
+            tags: None,
+        };
+        (EntityRow { user: Some(user), product: None, time: 0 }, feature)
+    };
+    let (entities, features): (Vec<_>, Vec<_>) = (0..500).map(rows).unzip();
+    let view = View { keys: vec!["user"], rows: features, ttl: None, visible: Visible::Event };
+    let (most, all) = merge(&view, &entity_batch(&entities), (500, 1));
+    same_columns(&all, &view.expected(&entities));
+    let one = merge(&view, &entity_batch(&entities), (1, 1)).0;
+    assert!(most < 40 * one, "{most} bytes held, {one} for one batch");
 }

@@ -1,0 +1,220 @@
+//! Data sources: Parquet files and queries over them, as tables of one session.
+
+mod conform;
+mod files;
+mod query;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use arrow::datatypes::Schema;
+use datafusion::{
+    catalog::TableProvider,
+    common::ScalarValue,
+    logical_expr::{Expr, ident, lit},
+    prelude::{DataFrame, SessionContext},
+};
+use futures::{FutureExt, future::BoxFuture};
+
+use conform::Conform;
+
+use super::{
+    errors::from_datafusion,
+    feature_rows::{CREATED, EVENT, Layout, key_column},
+};
+use crate::{
+    definition::{Source, SourceData},
+    error::{Context, Error, Result, did_you_mean},
+    value::DataType,
+};
+
+/// Sources that have been opened: their schemas are known, their rows can be read.
+pub struct Sources {
+    context: SessionContext,
+    folder: PathBuf,
+    definitions: BTreeMap<String, Source>,
+    tables: BTreeMap<String, Table>,
+}
+
+struct Table {
+    provider: Arc<dyn TableProvider>,
+    files: BTreeSet<PathBuf>,
+}
+
+/// The columns of a table in order: their types, or where a type has no counterpart, its name in
+/// Arrow.
+pub type Columns = Vec<(String, Result<DataType, String>)>;
+
+pub(super) fn columns(schema: &Schema) -> Columns {
+    let column = |field: &Arc<arrow::datatypes::Field>| {
+        let data_type = DataType::of_arrow(field.data_type());
+        (field.name().clone(), data_type.ok_or_else(|| field.data_type().to_string()))
+    };
+    schema.fields().iter().map(column).collect()
+}
+
+impl Sources {
+    /// Opens those of the sources that are `wanted`, and those that their queries read. Paths are
+    /// relative to `folder`; the tables are those of `context`, a session by [`super::session`]
+    /// without any.
+    ///
+    /// A folder stands for all files in it and below it whose names end in `.parquet`, but for
+    /// hidden ones and those whose names start with an underscore.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::NotFound`] when there is no such source or no file,
+    /// [`crate::error::Kind::Corrupt`] when a file is damaged, [`crate::error::Kind::Invalid`] when
+    /// files do not fit together, a query cannot be planned or does more than read, or queries read
+    /// one another in a circle.
+    pub async fn open<'a>(
+        context: SessionContext,
+        folder: impl Into<PathBuf>,
+        definitions: &BTreeMap<String, Source>,
+        wanted: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self> {
+        let mut sources = Self {
+            context,
+            folder: folder.into(),
+            definitions: definitions.clone(),
+            tables: BTreeMap::new(),
+        };
+        for source in wanted {
+            sources.open_one(source, &mut Vec::new()).await?;
+        }
+        Ok(sources)
+    }
+
+    /// Opens a source and what it reads; `readers` read it, the nearest last.
+    fn open_one<'a>(&'a mut self, source: &'a str, readers: &'a mut Vec<String>) -> BoxFuture<'a, Result<()>> {
+        async move {
+            if self.tables.contains_key(source) {
+                return Ok(());
+            }
+            if readers.iter().any(|reader| reader == source) {
+                readers.push(source.to_owned());
+                return Err(Error::invalid(format!("sources read one another in a circle: {}", readers.join(" -> "))));
+            }
+            let definition = self.definition(source)?.clone();
+            let table = match &definition.data {
+                SourceData::Path(path) => files::open(&self.folder.join(path)).context(|| named(source))?,
+                SourceData::Sql(sql) => {
+                    readers.push(source.to_owned());
+                    let table = self.open_query(source, sql, readers).await?;
+                    readers.pop();
+                    table
+                }
+            };
+            let registered = self.context.register_table(query::bare(source), Arc::clone(&table.provider));
+            registered.map_err(|error| from_datafusion(error).context(named(source)))?;
+            self.tables.insert(source.to_owned(), table);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    async fn open_query(&mut self, source: &str, sql: &str, readers: &mut Vec<String>) -> Result<Table> {
+        let query = query::Query::parse(&self.context, sql).context(|| named(source))?;
+        let mut files = BTreeSet::new();
+        for read in query.sources() {
+            if !self.definitions.contains_key(read) {
+                let error = self.unknown(read);
+                return Err(error.context(named(source)));
+            }
+            self.open_one(read, readers).await?;
+            files.extend(self.files(read)?.iter().cloned());
+        }
+        let provider = query.plan(&self.context, sql).await.context(|| named(source))?;
+        Ok(Table { provider, files })
+    }
+
+    fn definition(&self, source: &str) -> Result<&Source> {
+        self.definitions.get(source).ok_or_else(|| self.unknown(source))
+    }
+
+    fn unknown(&self, source: &str) -> Error {
+        let known = self.definitions.keys().map(String::as_str);
+        Error::not_found(format!("no such source: \"{source}\"")).with_hint(did_you_mean(source, known))
+    }
+
+    fn table(&self, source: &str) -> Result<&Table> {
+        self.definition(source)?;
+        let unopened = || Error::internal(format!("source \"{source}\" was not opened"));
+        self.tables.get(source).ok_or_else(unopened)
+    }
+
+    /// The session in which the sources are tables, by their names.
+    pub fn context(&self) -> &SessionContext {
+        &self.context
+    }
+
+    /// The Parquet files that a source is read from, directly or by its query.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::NotFound`] when there is no such source.
+    pub fn files(&self, source: &str) -> Result<&BTreeSet<PathBuf>> {
+        Ok(&self.table(source)?.files)
+    }
+
+    /// The columns of a source.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::NotFound`] when there is no such source.
+    pub fn columns(&self, source: &str) -> Result<Columns> {
+        Ok(columns(&self.table(source)?.provider.schema()))
+    }
+
+    /// The rows of a source as a view reads them, with the columns of `layout`; the join keys are
+    /// columns of the source by their own names. Rows with a null join key are of no entity and
+    /// are left out.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::NotFound`] when there is no such source,
+    /// [`crate::error::Kind::Invalid`] when a column is missing or of another type. A value that
+    /// does not fit, and a null event time, are errors when the rows are read.
+    pub fn rows(&self, source: &str, layout: &Layout) -> Result<DataFrame> {
+        let columns = self.projection(source, layout)?;
+        let keyed = layout.keys.keys().map(|key| ident(key).is_not_null());
+        let keyed = keyed.reduce(Expr::and).unwrap_or_else(|| lit(true));
+        let table = self.context.read_table(Arc::clone(&self.table(source)?.provider));
+        let rows = table.and_then(|table| table.filter(keyed)?.select(columns));
+        rows.map_err(|error| from_datafusion(error).context(named(source)))
+    }
+
+    /// The columns of `layout`, in terms of those of the source.
+    fn projection(&self, source: &str, layout: &Layout) -> Result<Vec<Expr>> {
+        let definition = self.definition(source)?;
+        let schema = self.table(source)?.provider.schema();
+        let conform = |column: &str, data_type| {
+            if schema.field_with_name(column).is_err() {
+                let names = schema.fields().iter().map(|field| field.name().as_str());
+                return Err(Error::invalid(format!("{} has no column \"{column}\"", named(source)))
+                    .with_hint(did_you_mean(column, names)));
+            }
+            Ok(Conform::new(source, column, data_type))
+        };
+        let mut columns = Vec::new();
+        for (key, data_type) in &layout.keys {
+            columns.push(conform(key, *data_type)?.call().alias(key_column(key)));
+        }
+        let event = conform(&definition.timestamp, DataType::Timestamp)?.required();
+        columns.push(event.call().alias(EVENT));
+        let created = match &definition.created {
+            Some(created) => conform(created, DataType::Timestamp)?.call(),
+            None => lit(ScalarValue::TimestampMicrosecond(None, Some("UTC".into()))),
+        };
+        columns.push(created.alias(CREATED));
+        for field in &layout.content {
+            columns.push(conform(&field.name, field.data_type)?.call().alias(&field.name));
+        }
+        Ok(columns)
+    }
+}
+
+fn named(source: &str) -> String {
+    format!("source \"{source}\"")
+}
