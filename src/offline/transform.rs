@@ -19,7 +19,7 @@ use datafusion::{
         ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan,
         PlanProperties, ReplaceChildrenOptions, StatisticsArgs,
         execution_plan::CardinalityEffect,
-        metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet},
+        metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput},
         stream::RecordBatchStreamAdapter,
     },
 };
@@ -240,8 +240,7 @@ impl ExecutionPlan for TransformExec {
             let timer = metrics.elapsed_compute().timer();
             let batch = apply(function.as_ref(), &batch?, &output)?;
             timer.done();
-            metrics.record_output(batch.num_rows());
-            Ok(batch)
+            Ok(batch.record_output(&metrics))
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
     }
