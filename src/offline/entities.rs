@@ -221,3 +221,118 @@ impl EntityDataframe {
         Ok(reader.map_err(move |error| damaged(&self.path, &error)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use arrow::{
+        array::{
+            AsArray, Int8Array, Int64Array, StringArray, TimestampNanosecondArray, new_null_array,
+        },
+        compute::concat_batches,
+        datatypes::{TimeUnit, TimestampMicrosecondType, UInt64Type},
+    };
+    use parquet::arrow::ArrowWriter;
+
+    use super::*;
+    use crate::{
+        error::Kind,
+        offline::{Resources, in_order, session},
+    };
+
+    fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) {
+        let batch =
+            RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)));
+        let batch = batch.unwrap();
+        let mut writer = ArrowWriter::try_new(fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    }
+
+    /// A dataframe of so many rows; the times of the rows in `null` are.
+    fn dataframe(path: &Path, time: &str, rows: i64, null: &[i64]) {
+        let times = (0..rows).map(|row| (!null.contains(&row)).then_some(row * 1000));
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("label", Arc::new((0..rows).map(|row| Some((row % 2) as i8)).collect::<Int8Array>())),
+            ("user_id", Arc::new((0..rows).map(|row| Some((row % 7) as i8)).collect::<Int8Array>())),
+            (time, Arc::new(times.collect::<TimestampNanosecondArray>())),
+        ];
+        write(path, columns);
+    }
+
+    fn typed() -> BTreeMap<String, DataType> {
+        [("user_id".to_owned(), DataType::Int64)].into()
+    }
+
+    fn read(path: &Path, time: Option<&str>) -> Result<RecordBatch> {
+        let context = session(&Resources { partitions: 4, batch_size: 100, ..Resources::default() })?;
+        let rows = EntityDataframe::open(path, time)?.read(&context, &typed())?;
+        let schema = Arc::clone(rows.schema().inner());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let batches = runtime.block_on(rows.collect()).map_err(from_datafusion)?;
+        Ok(concat_batches(&schema, &batches).unwrap())
+    }
+
+    #[test]
+    fn rows_are_numbered_in_the_order_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("entities.parquet");
+        dataframe(&path, "event_timestamp", 1234, &[]);
+        assert_eq!(EntityDataframe::open(&path, None).unwrap().rows(), 1234);
+        let rows = read(&path, None).unwrap();
+        let names: Vec<_> = rows.schema().fields().iter().map(|field| field.name().clone()).collect();
+        assert_eq!(names, ["label", "user_id", "event_timestamp", ROW_NUMBER]);
+        assert_eq!(*rows.column(0).data_type(), ArrowType::Int8, "carried through as it is");
+        assert_eq!(*rows.column(1).data_type(), ArrowType::Int64);
+        let times = rows.column(2).as_primitive::<TimestampMicrosecondType>();
+        let numbers = rows.column(3).as_primitive::<UInt64Type>();
+        for row in 0..1234 {
+            assert_eq!((times.value(row), numbers.value(row)), (row as i64, row as u64));
+        }
+    }
+
+    #[test]
+    fn the_order_can_be_restored() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("entities.parquet");
+        dataframe(&path, "event_timestamp", 500, &[]);
+        let context = session(&Resources { partitions: 4, batch_size: 10, ..Resources::default() }).unwrap();
+        let rows = EntityDataframe::open(&path, None).unwrap().read(&context, &typed()).unwrap();
+        let shuffled = rows.sort_by(vec![datafusion::logical_expr::ident("user_id")]).unwrap();
+        let ordered = crate::offline::testing::collect(in_order(shuffled).unwrap());
+        assert_eq!(ordered.num_columns(), 3);
+        let times = ordered.column(2).as_primitive::<TimestampMicrosecondType>();
+        assert!((0..500).all(|row| times.value(row) == row as i64));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("entities.parquet");
+        let check = |time: Option<&str>, kind: Kind, expect: &str| {
+            let error = read(&path, time).unwrap_err();
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.to_string().contains(expect), "{error}");
+        };
+        check(None, Kind::NotFound, "the entity dataframe cannot be read");
+        dataframe(&path, "ts", 10, &[]);
+        let message = "has no column \"event_timestamp\" with the times; it has: label, user_id, ts";
+        check(None, Kind::Invalid, message);
+        check(None, Kind::Invalid, "--timestamp-column");
+        assert_eq!(read(&path, Some("ts")).unwrap().num_rows(), 10);
+        check(Some("label"), Kind::Invalid, "column \"label\": type int32 cannot be read as timestamp");
+        dataframe(&path, "event_timestamp", 345, &[321, 330]);
+        check(None, Kind::Invalid, "has no time in row 321: column \"event_timestamp\" is null there");
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        check(None, Kind::Corrupt, "cut off or damaged");
+        let time = || new_null_array(&ArrowType::Timestamp(TimeUnit::Second, None), 1);
+        write(&path, vec![("event_timestamp", time()), ("user_ids", Arc::new(Int64Array::from(vec![1])))]);
+        check(None, Kind::Invalid, "has no column user_id\nhint: did you mean \"user_ids\"?");
+        write(&path, vec![("event_timestamp", time()), ("user_id", Arc::new(StringArray::from(vec!["x"])))]);
+        check(None, Kind::Invalid, "column \"user_id\": type utf8 cannot be read as int64");
+        write(&path, vec![("event_timestamp", time()), ("__row", Arc::new(Int64Array::from(vec![1])))]);
+        check(None, Kind::Invalid, "a column \"__row\", which is kept for the number of the row");
+    }
+}

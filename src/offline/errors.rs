@@ -16,7 +16,16 @@ pub(super) fn from_datafusion(error: DataFusionError) -> Error {
     let chain = successors(Some(&error as &dyn StdError), |error| (*error).source());
     match chain.filter_map(|error| error.downcast_ref::<Error>()).next() {
         Some(ours) => ours.clone(),
-        None => Error::new(kind(error.find_root()), error.strip_backtrace()),
+        None => foreign(&error),
+    }
+}
+
+fn foreign(error: &DataFusionError) -> Error {
+    let kind = kind(error.find_root());
+    let error = Error::new(kind, error.strip_backtrace());
+    match kind {
+        Kind::Limit => error.with_hint("raise the memory limit, or work on fewer partitions at once"),
+        _ => error,
     }
 }
 

@@ -6,7 +6,7 @@ use datafusion::{
     execution::{
         SessionStateBuilder,
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
-        memory_pool::FairSpillPool,
+        memory_pool::{FairSpillPool, TrackConsumersPool},
         runtime_env::RuntimeEnvBuilder,
     },
     prelude::{SessionConfig, SessionContext},
@@ -41,13 +41,21 @@ impl Default for Resources {
     }
 }
 
+/// How many sorts of one partition have to fit into the memory limit with what each of them sets
+/// aside for merging: every view of a training dataset has one, and so do its entity rows.
+const SORTS_AT_ONCE: usize = 32;
+
+/// How many spilled files a sort merges at once. Left alone, a merge takes all memory there is, and
+/// whatever runs beside it fails.
+const MERGED_AT_ONCE: usize = 8;
+
 /// A session in which [`super::point_in_time`] joins, [`super::latest`] rows and
 /// [`super::transform`]s can be planned.
 ///
 /// # Errors
 /// [`crate::error::Kind::Unavailable`] when the folder for spilling cannot be used.
 pub fn session(resources: &Resources) -> Result<SessionContext> {
-    let config = SessionConfig::new()
+    let mut config = SessionConfig::new()
         .with_target_partitions(resources.partitions.max(1))
         .with_batch_size(resources.batch_size.max(1))
         .set_str("datafusion.execution.time_zone", "UTC")
@@ -57,12 +65,16 @@ pub fn session(resources: &Resources) -> Result<SessionContext> {
         .set_bool("datafusion.execution.parquet.schema_force_view_types", false);
     let mut runtime = RuntimeEnvBuilder::new();
     if let Some(bytes) = resources.memory {
-        runtime = runtime.with_memory_pool(Arc::new(FairSpillPool::new(bytes)));
+        let top = NonZeroUsize::MIN.saturating_add(4);
+        runtime = runtime.with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(bytes), top)));
+        let sorts = resources.partitions.max(1) * SORTS_AT_ONCE;
+        let usual = config.options().execution.sort_spill_reservation_bytes;
+        config = config.with_sort_spill_reservation_bytes(usual.min(bytes / sorts));
     }
-    if let Some(folder) = &resources.spill {
-        let mode = DiskManagerMode::Directories(vec![folder.clone()]);
-        runtime = runtime.with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode));
-    }
+    let folder = resources.spill.clone();
+    let folder = folder.map_or_else(DiskManagerMode::default, |folder| DiskManagerMode::Directories(vec![folder]));
+    let disk = DiskManagerBuilder::default().with_mode(folder).with_max_spill_merge_fan_in(MERGED_AT_ONCE);
+    let runtime = runtime.with_disk_manager_builder(disk);
     let state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime.build_arc().map_err(from_datafusion)?)

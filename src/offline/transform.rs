@@ -19,7 +19,7 @@ use datafusion::{
         ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan,
         PlanProperties, ReplaceChildrenOptions, StatisticsArgs,
         execution_plan::CardinalityEffect,
-        metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet},
+        metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput},
         stream::RecordBatchStreamAdapter,
     },
 };
@@ -240,8 +240,7 @@ impl ExecutionPlan for TransformExec {
             let timer = metrics.elapsed_compute().timer();
             let batch = apply(function.as_ref(), &batch?, &output)?;
             timer.done();
-            metrics.record_output(batch.num_rows());
-            Ok(batch)
+            Ok(batch.record_output(&metrics))
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
     }
@@ -284,5 +283,118 @@ fn check(function: &dyn BatchFunction, outputs: &[ArrayRef], rows: usize) -> Our
     match declared.len() == outputs.len() && declared.iter().zip(outputs).all(fits) {
         true => Ok(()),
         false => Err(Error::internal(format!("{} gave other columns than it declares", function.name()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use arrow::{
+        array::{AsArray, Float64Array, Int64Array, UInt64Array},
+        datatypes::{Int64Type, UInt64Type},
+    };
+    use datafusion::logical_expr::ident;
+
+    use super::*;
+    use crate::{
+        error::Kind,
+        offline::{
+            Resources, ROW_NUMBER, in_order,
+            testing::{collect, table},
+        },
+        value::DataType,
+    };
+
+    /// `scaled = factor * x`, or an error where `x` is 13.
+    #[derive(Debug)]
+    struct Scale {
+        factor: i64,
+        inputs: Vec<String>,
+        outputs: Vec<Field>,
+        calls: AtomicUsize,
+    }
+
+    impl Scale {
+        fn new(factor: i64, output: &str, data_type: DataType) -> Self {
+            let output = Field { name: output.into(), data_type, nullable: true, documentation: String::new() };
+            Self { factor, inputs: vec!["x".into()], outputs: vec![output], calls: AtomicUsize::new(0) }
+        }
+    }
+
+    impl BatchFunction for Scale {
+        fn name(&self) -> &str {
+            "scale"
+        }
+
+        fn inputs(&self) -> &[String] {
+            &self.inputs
+        }
+
+        fn outputs(&self) -> &[Field] {
+            &self.outputs
+        }
+
+        fn run(&self, batch: &RecordBatch) -> OurResult<Vec<ArrayRef>> {
+            self.calls.fetch_add(1, Relaxed);
+            assert_eq!(batch.num_columns(), 1);
+            let x = batch.column(0).as_primitive::<Int64Type>();
+            if x.iter().any(|x| x == Some(13)) {
+                return Err(Error::transform("trap"));
+            }
+            Ok(vec![Arc::new(x.unary::<_, Int64Type>(|x| x * self.factor))])
+        }
+    }
+
+    fn numbers(rows: i64) -> RecordBatch {
+        let columns: [(&str, ArrayRef); 3] = [
+            ("unused", Arc::new((0..rows).map(|x| Some(x as f64)).collect::<Float64Array>())),
+            ("x", Arc::new((0..rows).map(|x| Some(x + 100)).collect::<Int64Array>())),
+            (ROW_NUMBER, Arc::new((0..rows as u64).collect::<UInt64Array>())),
+        ];
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
+    }
+
+    fn resources() -> Resources {
+        Resources { partitions: 3, batch_size: 10, ..Resources::default() }
+    }
+
+    #[test]
+    fn outputs_are_added_batch_by_batch() {
+        let function = Arc::new(Scale::new(2, "scaled", DataType::Int64));
+        let added = transform(table(&numbers(95), &resources()), function.clone()).unwrap();
+        let again = transform(added, Arc::new(Scale::new(3, "again", DataType::Int64))).unwrap();
+        let rows = collect(in_order(again).unwrap());
+        assert_eq!(function.calls.load(Relaxed), 10, "one call per batch");
+        let names: Vec<_> = rows.schema().fields().iter().map(|field| field.name().clone()).collect();
+        assert_eq!(names, ["unused", "x", "scaled", "again"]);
+        for (column, factor) in [(1, 1), (2, 2), (3, 3)] {
+            let values = rows.column(column).as_primitive::<Int64Type>();
+            assert!((0..95).all(|row| values.value(row) == (row as i64 + 100) * factor));
+        }
+    }
+
+    #[test]
+    fn columns_nobody_wants_are_not_carried_along() {
+        let added = transform(table(&numbers(9), &resources()), Arc::new(Scale::new(2, "scaled", DataType::Int64)));
+        let rows = collect(added.unwrap().select(vec![ident(ROW_NUMBER), ident("scaled")]).unwrap());
+        let (row, scaled) = (rows.column(0).as_primitive::<UInt64Type>(), rows.column(1).as_primitive::<Int64Type>());
+        assert!((0..9).all(|i| scaled.value(i) == (row.value(i) as i64 + 100) * 2));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let apply = |factor, output, data_type| transform(table(&numbers(9), &resources()), Arc::new(Scale::new(factor, output, data_type)));
+        let taken = apply(2, "unused", DataType::Int64).unwrap_err();
+        assert!(taken.message().starts_with("scale cannot be applied"), "{taken}");
+        let run = |frame: DataFrame| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            from_datafusion(runtime.block_on(frame.collect()).unwrap_err())
+        };
+        let other = run(apply(2, "scaled", DataType::Utf8).unwrap());
+        assert_eq!(other, Error::internal("scale gave other columns than it declares"));
+        let trap = table(&numbers(9), &resources()).select(vec![(ident("x") - datafusion::logical_expr::lit(90_i64)).alias("x")]);
+        let trap = transform(trap.unwrap(), Arc::new(Scale::new(2, "scaled", DataType::Int64))).unwrap();
+        assert_eq!(run(trap).kind(), Kind::Transform);
     }
 }

@@ -20,7 +20,7 @@ use datafusion::{
         ExecutionPlanProperties, InputDistributionRequirements, PlanProperties,
         ReplaceChildrenOptions, apply_expression_roots,
         execution_plan::{CardinalityEffect, EmissionType},
-        metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet},
+        metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput},
         stream::RecordBatchStreamAdapter,
     },
 };
@@ -167,8 +167,7 @@ impl Scan {
             self.reservation.try_resize(self.groups.held.bytes())?;
             timer.done();
             if latest.num_rows() > 0 {
-                self.metrics.record_output(latest.num_rows());
-                return Ok(Some((latest, self)));
+                return Ok(Some((latest.record_output(&self.metrics), self)));
             }
         }
         Ok(None)

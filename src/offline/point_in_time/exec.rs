@@ -15,7 +15,7 @@ use datafusion::{
         ExecutionPlan, InputDistributionRequirements, PlanProperties,
         ReplaceChildrenOptions, StatisticsArgs, apply_expression_roots,
         execution_plan::CardinalityEffect,
-        metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, Gauge, MetricBuilder, MetricsSet},
+        metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, Gauge, MetricBuilder, MetricsSet, RecordOutput},
         stream::RecordBatchStreamAdapter,
     },
 };
@@ -215,8 +215,7 @@ impl Join {
                     self.metrics.held.set_max(self.merge.held_bytes());
                 }
                 Step::Output(batch) => {
-                    self.metrics.baseline.record_output(batch.num_rows());
-                    return Ok(Some((batch, self)));
+                    return Ok(Some((batch.record_output(&self.metrics.baseline), self)));
                 }
                 Step::Done => {
                     self.metrics.matched.add(self.merge.counts().matched);

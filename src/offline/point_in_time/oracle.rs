@@ -7,6 +7,7 @@ use arrow::{
     compute::concat_batches,
     datatypes::Schema,
 };
+use datafusion::physical_plan::displayable;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::{
@@ -222,4 +223,51 @@ fn what_is_held_is_bounded() {
     same_columns(&all, &view.expected(&entities));
     let one = merge(&view, &entity_batch(&entities), (1, 1)).0;
     assert!(most < 40 * one, "{most} bytes held, {one} for one batch");
+}
+
+/// The plan of joins with these keys, one after the other.
+fn plan(keys: &[&[&'static str]]) -> String {
+    let resources = Resources { partitions: 4, ..Resources::default() };
+    let view = |(number, keys): (usize, &&[&'static str])| {
+        let view = View { keys: keys.to_vec(), rows: vec![], ttl: None, visible: Visible::Event };
+        ViewJoin { rows: table(&feature_batch(&[], keys), &resources), spec: view.spec(number) }
+    };
+    let joined = join_views(table(&entity_batch(&[]), &resources), keys.iter().enumerate().map(view)).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let plan = runtime.block_on(joined.create_physical_plan()).unwrap();
+    displayable(plan.as_ref()).indent(false).to_string()
+}
+
+#[test]
+fn entity_rows_are_sorted_once_for_all_views_with_the_same_keys() {
+    let sorts = |keys: &[&[&'static str]]| plan(keys).matches("SortExec").count();
+    let features = 3;
+    assert_eq!(sorts(&[&["user"], &["user"], &["user"]]), 1 + features);
+    assert_eq!(sorts(&[&["user"], &["product"], &["product"]]), 2 + features);
+}
+
+/// More rows than fit into memory are sorted on disk, and give the same.
+#[test]
+fn memory_that_is_short_changes_nothing() {
+    let number = |row: i64| row.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as i64) >> 48;
+    let features = (0..150_000).map(|row| FeatureRow {
+        user: Some(number(row) % 500),
+        product: Some("a name that takes some room, as texts in tables do"),
+        event: number(row * 3),
+        created: None,
+        amount: Some(row as f64),
+        note: Some("a note that takes some room, as texts in tables do"),
+        tags: Some(vec![row; 8]),
+    });
+    let entities: Vec<_> = (0..20_000)
+        .map(|row| EntityRow { user: Some(number(row * 7) % 500), product: None, time: number(row * 5) })
+        .collect();
+    let view = View { keys: vec!["user"], rows: features.collect(), ttl: None, visible: Visible::Event };
+    let run = |memory| {
+        let resources = Resources { partitions: 2, batch_size: 1000, memory, ..Resources::default() };
+        let join = ViewJoin { rows: table(&feature_batch(&view.rows, &view.keys), &resources), spec: view.spec(0) };
+        let joined = join_views(table(&entity_batch(&entities), &resources), [join]).unwrap();
+        collect(in_order(joined).unwrap())
+    };
+    same_columns(run(Some(12_000_000)).columns(), run(None).columns());
 }

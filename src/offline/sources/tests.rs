@@ -1,0 +1,224 @@
+use std::{fs, path::Path};
+
+use arrow::{
+    array::{
+        Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int32Array, Int64Array,
+        RecordBatch, StringArray, TimestampMillisecondArray,
+    },
+    compute::concat_batches,
+};
+use parquet::arrow::ArrowWriter;
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    definition::{About, Visible},
+    error::Kind,
+    offline::{Resources, session},
+    value::Field,
+};
+
+fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).unwrap();
+    let mut writer = ArrowWriter::try_new(fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+fn orders(path: &Path, users: Vec<Option<i64>>, times: Vec<Option<i64>>) {
+    let amounts: Float64Array = users.iter().map(|user| user.map(|user| user as f64 / 2.0)).collect();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("user_id", Arc::new(Int64Array::from(users))),
+        ("at", Arc::new(TimestampMillisecondArray::from(times))),
+        ("Amount", Arc::new(amounts)),
+    ];
+    write(path, columns);
+}
+
+fn source(data: SourceData) -> Source {
+    Source {
+        data,
+        timestamp: "at".into(),
+        created: None,
+        visible: Visible::Event,
+        about: About::default(),
+    }
+}
+
+fn path(path: &str) -> Source {
+    source(SourceData::Path(path.into()))
+}
+
+fn sql(sql: &str) -> Source {
+    source(SourceData::Sql(sql.into()))
+}
+
+/// Opens `wanted` of the sources in the folder.
+fn open(folder: &TempDir, sources: Vec<(&str, Source)>, wanted: &str) -> Result<Sources> {
+    let sources = sources.into_iter().map(|(name, source)| (name.to_owned(), source)).collect();
+    let context = session(&Resources { partitions: 2, ..Resources::default() }).unwrap();
+    block_on(Sources::open(context, folder.path(), &sources, [wanted]))
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+fn layout(content: &str, data_type: DataType) -> Layout {
+    let field = Field { name: content.into(), data_type, nullable: true, documentation: String::new() };
+    Layout { keys: [("user_id".to_owned(), DataType::Int64)].into(), content: vec![field] }
+}
+
+fn collect(sources: &Sources, source: &str, layout: &Layout) -> Result<RecordBatch> {
+    let rows = sources.rows(source, layout)?;
+    let schema = Arc::clone(rows.schema().inner());
+    let batches = block_on(rows.collect()).map_err(from_datafusion)?;
+    Ok(concat_batches(&schema, &batches).unwrap())
+}
+
+/// The users of the rows, in ascending order.
+fn users(sources: &Sources, source: &str) -> Vec<i64> {
+    let rows = collect(sources, source, &layout("user_id", DataType::Int64)).unwrap();
+    let mut users = rows.column(0).as_primitive::<arrow::datatypes::Int64Type>().values().to_vec();
+    users.sort_unstable();
+    users
+}
+
+#[test]
+fn a_file_has_the_columns_of_the_layout() {
+    let folder = tempfile::tempdir().unwrap();
+    orders(&folder.path().join("orders.parquet"), vec![Some(1), None, Some(3)], vec![Some(-1), None, Some(2)]);
+    let sources = open(&folder, vec![("orders", path("orders.parquet"))], "orders").unwrap();
+    let expected = [("user_id", DataType::Int64), ("at", DataType::Timestamp), ("Amount", DataType::Float64)];
+    assert_eq!(sources.columns("orders").unwrap(), expected.map(|(name, data_type)| (name.to_owned(), Ok(data_type))));
+    assert_eq!(sources.files("orders").unwrap().len(), 1);
+
+    let rows = collect(&sources, "orders", &layout("Amount", DataType::Float64)).unwrap();
+    let names: Vec<_> = rows.schema().fields().iter().map(|field| field.name().clone()).collect();
+    assert_eq!(names, ["__key_user_id", "__event", "__created", "Amount"]);
+    let events = rows.column(1).as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
+    assert_eq!(events.values().to_vec(), [-1000, 2000], "the row without a key is left out");
+    assert_eq!(rows.column(2).null_count(), 2);
+}
+
+#[test]
+fn a_folder_is_all_its_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("or*ders [x]%");
+    orders(&root.join("b.parquet"), vec![Some(2)], vec![Some(2)]);
+    orders(&root.join("day=1/a.parquet"), vec![Some(1)], vec![Some(1)]);
+    orders(&root.join(".hidden.parquet"), vec![Some(8)], vec![Some(1)]);
+    orders(&root.join("_temporary/c.parquet"), vec![Some(9)], vec![Some(1)]);
+    fs::write(root.join("_SUCCESS"), "").unwrap();
+    fs::write(root.join("README"), "").unwrap();
+    let sources = open(&folder, vec![("orders", path("or*ders [x]%"))], "orders").unwrap();
+    assert_eq!(users(&sources, "orders"), [1, 2]);
+    assert_eq!(sources.files("orders").unwrap().len(), 2);
+}
+
+#[test]
+fn queries_read_other_sources_in_whatever_order() {
+    let folder = tempfile::tempdir().unwrap();
+    orders(&folder.path().join("a.parquet"), vec![Some(1), Some(2)], vec![Some(1), Some(2)]);
+    orders(&folder.path().join("b.parquet"), vec![Some(3)], vec![Some(3)]);
+    let sources = vec![
+        ("all_big", sql("with big as (select * from all_orders where Amount >= 1) select user_id, at, count(*) as n from big group by user_id, at")),
+        ("all_orders", sql("select * from a union all select * from b")),
+        ("a", path("a.parquet")),
+        ("b", path("b.parquet")),
+        ("c", path("missing.parquet")),
+    ];
+    let sources = open(&folder, sources, "all_big").unwrap();
+    assert_eq!(users(&sources, "all_big"), [2, 3]);
+    assert_eq!(sources.files("all_big").unwrap().len(), 2);
+    assert_eq!(sources.columns("c").unwrap_err().kind(), Kind::Internal, "not opened");
+}
+
+#[test]
+fn queries_only_read() {
+    let folder = tempfile::tempdir().unwrap();
+    orders(&folder.path().join("a.parquet"), vec![Some(1)], vec![Some(1)]);
+    let out = folder.path().join("stolen.parquet");
+    let check = |query: &str, expect: &str| {
+        let sources = vec![("q", sql(query)), ("a", path("a.parquet")), ("r", sql("select * from q"))];
+        let error = open(&folder, sources, "q").err().unwrap();
+        let text = error.to_string();
+        assert!(text.contains("source \"q\"") || text.contains("circle"), "{text}");
+        assert!(text.contains(expect), "{query}: {text}");
+        assert!(!out.exists());
+    };
+    check("drop table a", "DDL not supported");
+    check("insert into a select * from a", "DML not supported");
+    check(&format!("copy a to '{}'", out.display()), "COPY");
+    check("set datafusion.execution.batch_size = 1", "Statement not supported");
+    check(&format!("create external table a stored as parquet location '{}'", out.display()), "DDL not supported");
+    check("select *, now() as at2 from a", "the query calls now()");
+    check("select * from a where Amount > (select random())", "the query calls random()");
+    check("select * from nowhere", "no such source: \"nowhere\"\nhint: there are: a, q, r");
+    check("select * from r", "sources read one another in a circle: q -> r -> q");
+    check("select nothing from a", "nothing");
+    check("selec", "selec");
+    check(&format!("select * from '{}'", folder.path().join("a.parquet").display()), "no such source");
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole.parquet");
+    orders(&whole, vec![Some(1)], vec![Some(1)]);
+    let bytes = fs::read(&whole).unwrap();
+    fs::write(folder.path().join("half.parquet"), &bytes[..bytes.len() / 2]).unwrap();
+    fs::write(folder.path().join("empty.parquet"), "").unwrap();
+    fs::create_dir(folder.path().join("folder")).unwrap();
+    let check = |file: &str, kind: Kind, expect: &str| {
+        let error = open(&folder, vec![("orders", path(file))], "orders").err().unwrap();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.message().starts_with("source \"orders\": "), "{error}");
+        assert!(error.message().contains(file) && error.message().contains(expect), "{error}");
+    };
+    check("half.parquet", Kind::Corrupt, "cut off or damaged");
+    check("empty.parquet", Kind::Corrupt, "cut off or damaged");
+    check("folder", Kind::NotFound, "has no Parquet files");
+    check("missing.parquet", Kind::NotFound, "cannot be read");
+    let error = open(&folder, vec![("orders", path("whole.parquet"))], "order").err().unwrap();
+    assert_eq!(error.to_string(), "no such source: \"order\"\nhint: did you mean \"orders\"?");
+}
+
+#[test]
+fn files_that_do_not_fit_together_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join("orders").join(name);
+    write(&file("a.parquet"), vec![("x", Arc::new(Int64Array::from(vec![1])))]);
+    write(&file("b.parquet"), vec![("x", Arc::new(StringArray::from(vec!["1"])))]);
+    let error = open(&folder, vec![("orders", path("orders"))], "orders").err().unwrap();
+    assert!(error.message().contains("b.parquet does not fit the files before it"), "{error}");
+}
+
+#[test]
+fn what_is_wrong_with_a_column_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let times = |times: Vec<Option<i64>>| Arc::new(TimestampMillisecondArray::from(times)) as ArrayRef;
+    let columns = |at: ArrayRef| -> Vec<(&str, ArrayRef)> {
+        vec![
+            ("user_id", Arc::new(Int32Array::from(vec![1, 2]))),
+            ("at", at),
+            ("price", Arc::new(Decimal128Array::from(vec![1, 2]))),
+        ]
+    };
+    write(&folder.path().join("null.parquet"), columns(times(vec![Some(1), None])));
+    write(&folder.path().join("far.parquet"), columns(times(vec![Some(i64::MAX), Some(0)])));
+    let check = |file: &str, layout: &Layout, expect: &str| {
+        let sources = open(&folder, vec![("orders", path(file))], "orders").unwrap();
+        let error = collect(&sources, "orders", layout).unwrap_err();
+        assert_eq!(error.kind(), Kind::Invalid, "{error}");
+        assert!(error.to_string().contains(expect), "{error}");
+    };
+    let user = layout("user_id", DataType::Int32);
+    check("null.parquet", &user, "source \"orders\", column \"at\": 1 of 2 rows read at once have no event time");
+    check("far.parquet", &user, "source \"orders\", column \"at\": timestamp out of range");
+    let price = layout("price", DataType::Float64);
+    check("far.parquet", &price, "source \"orders\", column \"price\": Arrow type Decimal128(38, 10) cannot be read as float64");
+    let missing = layout("user_di", DataType::Int64);
+    check("far.parquet", &missing, "source \"orders\" has no column \"user_di\"\nhint: did you mean \"user_id\"?");
+}
