@@ -1,8 +1,8 @@
 //! The command line: one file a subcommand.
 //!
-//! Results go to stdout, everything else to stderr. Exit codes: 0 done; 1 a check said no; 2 the
-//! input is wrong; 3 a file, the registry or the store did not do its part; 4 a transform failed;
-//! 70 a defect of unskew.
+//! Results go to stdout, everything else to stderr. Exit codes: 0 done; 1 a check said no; 2 it
+//! could not be done, and the message says why; 70 a defect of unskew. With `--json`, errors are
+//! JSON too, and their `kind` says whether to correct the input or to try again.
 
 mod apply;
 mod audit;
@@ -130,9 +130,7 @@ fn execute(context: &Context, command: Command) -> Result<Verdict> {
 
 fn exit_code(error: &Error) -> u8 {
     match error.kind() {
-        Kind::Invalid | Kind::NotFound | Kind::Conflict | Kind::Limit => 2,
-        Kind::Corrupt | Kind::Unavailable => 3,
-        Kind::Transform => 4,
         Kind::Internal => 70,
+        _ => 2,
     }
 }

@@ -41,7 +41,7 @@ async fn a_name_stands_for_one_component() {
     let error = registry.resolve(&"a/b@2.0.0".parse().unwrap()).await.unwrap_err();
     assert_eq!(error.hint(), Some("a/b has the versions 1.0.0, 1.1.0"));
     let error = registry.resolve(&"a/c@1.0.0".parse().unwrap()).await.unwrap_err();
-    assert_eq!(error.hint(), Some("did you mean \"a/b@1.1.0\"?"));
+    assert_eq!(error.hint(), Some("did you mean \"a/b@1.0.0\"?"));
     assert_eq!(registry.list_transforms().await.unwrap().len(), 2);
 }
 
