@@ -10,6 +10,8 @@ unskew=${UNSKEW:-$repository/target/debug/unskew}
 project=$repository/build/demo
 transforms=../../transforms
 server=
+# Whether cargo compiles something is not part of the story; that it fails would be shown.
+export CARGO_TERM_QUIET=true
 
 if [ ! -x "$unskew" ]; then
     echo "demo: there is no $unskew: run 'make demo', or name the binary in UNSKEW" >&2

@@ -63,21 +63,43 @@ impl Command {
     }
 }
 
-/// One entry a line, with the first line of its description.
+/// One entry a line, with the first sentence of its description.
 fn render(entries: &[&Entry]) -> String {
     if entries.is_empty() {
         return "nothing found".to_owned();
     }
     let row = |entry: &&Entry| {
-        let description = entry.description.lines().next().unwrap_or_default();
         vec![
             entry.name.clone(),
             entry.kind.words().to_owned(),
             entry.team.clone(),
             entry.owner.clone(),
-            description.to_owned(),
+            first_sentence(&entry.description),
         ]
     };
     let rows = entries.iter().map(row).collect();
     table(&["name", "kind", "team", "owner", "description"], rows)
+}
+
+fn first_sentence(text: &str) -> String {
+    let paragraph = text.split("\n\n").next().unwrap_or_default().replace('\n', " ");
+    match paragraph.split_once(". ") {
+        Some((sentence, _)) => format!("{sentence}."),
+        None => paragraph,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptions_are_cut_after_their_first_sentence() {
+        let check = |text: &str, expected: &str| assert_eq!(first_sentence(text), expected);
+        check("", "");
+        check("Dollars.", "Dollars.");
+        check("Price and size.\nAn error where\nempty.", "Price and size.");
+        check("A sentence over\ntwo lines\n\nMore.", "A sentence over two lines");
+        check("Years of 365.2425 days. Of the request.", "Years of 365.2425 days.");
+    }
 }
