@@ -3,11 +3,10 @@
 
 WASM := wasm32-unknown-unknown
 
-# Machines that run every change start from a fresh clone: they keep what they compiled elsewhere.
-ifdef CI
-export CARGO_TARGET_DIR ?= $(HOME)/.cache/unskew/target
-endif
-TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+# Where everything compiled goes. Machines that run every change start from a fresh clone: they keep
+# it elsewhere.
+export CARGO_TARGET_DIR ?= $(if $(CI),$(HOME)/.cache/unskew/target,$(CURDIR)/target)
+TARGET := $(abspath $(CARGO_TARGET_DIR))
 
 .PHONY: help demo test lint bench tools
 
