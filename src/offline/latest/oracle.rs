@@ -10,10 +10,10 @@ use proptest::{collection::vec, option, prelude::*};
 
 use super::latest;
 use crate::{
-    offline::testing::{
+    offline::{Period, testing::{
         FeatureRow, any_feature_row, any_keys, any_resources, any_time, collect, feature_batch,
         layout, same_columns, table,
-    },
+    }},
     time::Timestamp,
 };
 
@@ -53,8 +53,8 @@ proptest! {
         bounds in (option::of(any_time()), option::of(any_time())),
         resources in any_resources(),
     ) {
-        let (from, to) = (bounds.0.map(Timestamp), bounds.1.map(Timestamp));
-        let found = latest(table(&feature_batch(&rows, &keys), &resources), layout(&keys), from, to).unwrap();
+        let period = Period { from: bounds.0.map(Timestamp), to: bounds.1.map(Timestamp) };
+        let found = latest(table(&feature_batch(&rows, &keys), &resources), layout(&keys), period).unwrap();
         let newest: Vec<FeatureRow> = expected(&rows, &keys, bounds).into_values().collect();
         let mut columns = feature_batch(&newest, &keys).columns().to_vec();
         columns.push(Arc::new(newest.iter().map(|row| Some(row.rank().2)).collect::<UInt64Array>()));

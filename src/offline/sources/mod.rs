@@ -26,6 +26,7 @@ use conform::Conform;
 use super::{
     errors::from_datafusion,
     feature_rows::{CREATED, EVENT, Layout, key_column},
+    period::Period,
 };
 use crate::{
     definition::{Source, SourceData},
@@ -170,18 +171,23 @@ impl Sources {
 
     /// The rows of a source as a view reads them, with the columns of `layout`; the join keys are
     /// columns of the source by their own names. Rows with a null join key are of no entity and
-    /// are left out.
+    /// are left out. Rows whose event time is not in `period` may be left out, as far as that
+    /// saves reading them.
     ///
     /// # Errors
     /// [`crate::error::Kind::NotFound`] when there is no such source,
     /// [`crate::error::Kind::Invalid`] when a column is missing or of another type. A value that
     /// does not fit, and a null event time, are errors when the rows are read.
-    pub fn rows(&self, source: &str, layout: &Layout) -> Result<DataFrame> {
+    pub fn rows(&self, source: &str, layout: &Layout, period: Period) -> Result<DataFrame> {
         let columns = self.projection(source, layout)?;
+        let provider = Arc::clone(&self.table(source)?.provider);
+        let time = &self.definition(source)?.timestamp;
+        let schema = provider.schema();
+        let timely = schema.field_with_name(time).ok().and_then(|field| period.may_contain(time, field.data_type()));
         let keyed = layout.keys.keys().map(|key| ident(key).is_not_null());
-        let keyed = keyed.reduce(Expr::and).unwrap_or_else(|| lit(true));
-        let table = self.context.read_table(Arc::clone(&self.table(source)?.provider));
-        let rows = table.and_then(|table| table.filter(keyed)?.select(columns));
+        let wanted = keyed.chain(timely).reduce(Expr::and).unwrap_or_else(|| lit(true));
+        let table = self.context.read_table(provider);
+        let rows = table.and_then(|table| table.filter(wanted)?.select(columns));
         rows.map_err(|error| from_datafusion(error).context(named(source)))
     }
 

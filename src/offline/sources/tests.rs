@@ -5,7 +5,8 @@ use arrow::{
         Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int32Array, Int64Array,
         RecordBatch, StringArray, TimestampMillisecondArray,
     },
-    compute::concat_batches,
+    compute::{cast, concat_batches},
+    datatypes::TimeUnit,
 };
 use parquet::arrow::ArrowWriter;
 use tempfile::TempDir;
@@ -15,6 +16,7 @@ use crate::{
     definition::{About, Visible},
     error::Kind,
     offline::{Resources, session},
+    time::Timestamp,
     value::Field,
 };
 
@@ -71,7 +73,11 @@ fn layout(content: &str, data_type: DataType) -> Layout {
 }
 
 fn collect(sources: &Sources, source: &str, layout: &Layout) -> Result<RecordBatch> {
-    let rows = sources.rows(source, layout)?;
+    collect_period(sources, source, layout, Period::ALL)
+}
+
+fn collect_period(sources: &Sources, source: &str, layout: &Layout, period: Period) -> Result<RecordBatch> {
+    let rows = sources.rows(source, layout, period)?;
     let schema = Arc::clone(rows.schema().inner());
     let batches = block_on(rows.collect()).map_err(from_datafusion)?;
     Ok(concat_batches(&schema, &batches).unwrap())
@@ -221,4 +227,39 @@ fn what_is_wrong_with_a_column_is_said() {
     check("far.parquet", &price, "source \"orders\", column \"price\": Arrow type Decimal128(38, 10) cannot be read as float64");
     let missing = layout("user_di", DataType::Int64);
     check("far.parquet", &missing, "source \"orders\" has no column \"user_di\"\nhint: did you mean \"user_id\"?");
+}
+
+#[test]
+fn what_is_outside_the_period_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let period = Period { from: Some(Timestamp(-1_500_000)), to: Some(Timestamp(2_000_000)) };
+    let user = layout("user_id", DataType::Int64);
+    // In every unit the moments -3 s to 3 s, and one off either end of the period where the unit has it.
+    let check = |unit: TimeUnit, per_second: i64| {
+        let moments: Vec<_> = (-3..=3).map(|second| second * per_second).chain([-3 * per_second / 2, 2 * per_second + 1]).collect();
+        let times = Int64Array::from(moments.clone());
+        let times = cast(&times, &arrow::datatypes::DataType::Timestamp(unit, Some("+01:00".into()))).unwrap();
+        let users = Int64Array::from_iter_values(0..moments.len() as i64);
+        write(&folder.path().join("orders.parquet"), vec![("user_id", Arc::new(users)), ("at", times)]);
+        let sources = open(&folder, vec![("orders", path("orders.parquet"))], "orders").unwrap();
+        let found = |period| {
+            let rows = collect_period(&sources, "orders", &user, period).unwrap();
+            let events = rows.column(1).as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
+            events.values().to_vec()
+        };
+        let within = |moments: Vec<i64>| -> Vec<i64> {
+            moments.into_iter().filter(|moment| (-1_500_000..=2_000_000).contains(moment)).collect()
+        };
+        assert_eq!(within(found(period)), within(found(Period::ALL)), "{unit:?}: none is lost");
+        assert!(found(period).len() < found(Period::ALL).len(), "{unit:?}: some are left out");
+    };
+    check(TimeUnit::Second, 1);
+    check(TimeUnit::Millisecond, 1_000);
+    check(TimeUnit::Microsecond, 1_000_000);
+    check(TimeUnit::Nanosecond, 1_000_000_000);
+
+    orders(&folder.path().join("null.parquet"), vec![Some(1), Some(2)], vec![Some(1), None]);
+    let sources = open(&folder, vec![("orders", path("null.parquet"))], "orders").unwrap();
+    let error = collect_period(&sources, "orders", &user, period).unwrap_err();
+    assert!(error.message().contains("have no event time"), "{error}");
 }
