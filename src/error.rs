@@ -88,7 +88,9 @@ impl Error {
     pub fn limit(what: &str, limit: u64, current: u64, requested: u64) -> Self {
         Self::new(
             Kind::Limit,
-            format!("{what} over the limit: limit {limit}, current {current}, requested {requested}"),
+            format!(
+                "{what} over the limit: limit {limit}, current {current}, requested {requested}"
+            ),
         )
     }
 
@@ -160,17 +162,23 @@ impl<T, E: Into<Error>> Context<T> for Result<T, E> {
     }
 }
 
+/// The candidate that somebody who typed `typed` most likely meant, if one is near.
+pub fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let similarity = |candidate| strsim::normalized_damerau_levenshtein(typed, candidate);
+    candidates
+        .into_iter()
+        .map(|candidate| (similarity(candidate), candidate))
+        .filter(|(similarity, _)| *similarity >= 0.6)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
 /// A hint `did you mean "…"?` for the candidate nearest to `typed`, or the list of candidates
 /// where none is near.
 pub fn did_you_mean<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     let candidates: Vec<&str> = candidates.into_iter().collect();
-    let nearest = candidates
-        .iter()
-        .map(|candidate| (strsim::normalized_damerau_levenshtein(typed, candidate), *candidate))
-        .filter(|(similarity, _)| *similarity >= 0.6)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match nearest {
-        Some((_, candidate)) => format!("did you mean \"{candidate}\"?"),
+    match nearest(typed, candidates.iter().copied()) {
+        Some(candidate) => format!("did you mean \"{candidate}\"?"),
         None if candidates.is_empty() => "there are none".to_owned(),
         None => format!("there are: {}", candidates.join(", ")),
     }
@@ -193,7 +201,10 @@ mod tests {
 
     #[test]
     fn far_names_list_the_candidates() {
-        assert_eq!(did_you_mean("zzz", ["purchases", "basket"]), "there are: purchases, basket");
+        assert_eq!(
+            did_you_mean("zzz", ["purchases", "basket"]),
+            "there are: purchases, basket"
+        );
         assert_eq!(did_you_mean("zzz", []), "there are none");
     }
 }

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `unskew` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    unskew::cli::run()
+}

@@ -4,32 +4,42 @@
 //! with its logical node: [`point_in_time`], [`latest`] and [`transform`]. No other module of the
 //! crate imports DataFusion.
 
+mod changes;
 mod content_hash;
 mod entities;
 mod errors;
 mod feature_rows;
 mod latest;
+mod manifest;
 mod operator;
 mod parquet_file;
 mod period;
 mod planner;
 mod point_in_time;
+mod run;
 mod session;
 mod sources;
+mod stream;
 #[cfg(test)]
 mod testing;
+mod training_set;
 mod transform;
 mod write;
 
+pub use changes::count_changes;
 pub use content_hash::ContentHasher;
 pub use entities::{DEFAULT_TIME, EntityDataframe};
 pub use feature_rows::{CREATED, EVENT, Layout, key_column};
 pub use latest::{HASH, latest};
+pub use manifest::{MANIFEST_KEY, Manifest, ManifestColumn, RequestRecord, SourceFile};
 pub use parquet_file::read_metadata;
 pub use period::Period;
 pub use point_in_time::{JoinSpec, ViewJoin, in_order, join_views};
+pub use run::{Ran, run_file};
 pub use session::{Resources, session};
 pub use sources::{Columns, Sources};
+pub use stream::{Progress, latest_rows};
+pub use training_set::{RowErrors, TrainingRequest, TrainingSetWritten, write_training_set};
 pub use transform::{BatchFunction, transform};
 pub use write::{Content, write_parquet};
 

@@ -18,8 +18,7 @@ use arrow::{
         ListArray, ListBuilder, PrimitiveArray, PrimitiveBuilder, StringBuilder,
     },
     datatypes::{
-        Date32Type, Float32Type, Float64Type, Int32Type, Int64Type,
-        TimestampMicrosecondType,
+        Date32Type, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
     },
 };
 
@@ -37,7 +36,8 @@ fn tag(field: &Field) -> [u8; 4] {
 
 fn tags(fields: &[Field]) -> Result<Vec<[u8; 4]>> {
     let tags: Vec<_> = fields.iter().map(tag).collect();
-    let twin = (1..tags.len()).find_map(|i| Some((tags[..i].iter().position(|t| *t == tags[i])?, i)));
+    let twin =
+        (1..tags.len()).find_map(|i| Some((tags[..i].iter().position(|t| *t == tags[i])?, i)));
     match twin {
         Some((a, b)) => Err(Error::invalid(format!(
             "the columns \"{}\" and \"{}\" cannot be told apart in a row: their tags are equal",
@@ -89,7 +89,10 @@ impl<'a> RowEncoder<'a> {
         }
         tagged.sort_by(|a, b| a.0.cmp(b.0));
         Ok(Self {
-            columns: tagged.into_iter().map(|(_, tag, source)| (tag, source)).collect(),
+            columns: tagged
+                .into_iter()
+                .map(|(_, tag, source)| (tag, source))
+                .collect(),
         })
     }
 
@@ -289,7 +292,10 @@ impl RowDecoder {
 
     /// The columns.
     pub fn finish(self) -> Vec<ArrayRef> {
-        self.columns.into_iter().map(|column| column.builder.finish()).collect()
+        self.columns
+            .into_iter()
+            .map(|column| column.builder.finish())
+            .collect()
     }
 }
 
@@ -300,10 +306,15 @@ fn corrupt(what: &str) -> Error {
 /// The bytes of the entry with this tag; `None` where it is null or not there.
 fn find(mut row: &[u8], tag: [u8; 4]) -> Result<Option<&[u8]>> {
     while !row.is_empty() {
-        let (found, rest) = row.split_first_chunk::<4>().ok_or_else(|| corrupt("it ends in a tag"))?;
+        let (found, rest) = row
+            .split_first_chunk::<4>()
+            .ok_or_else(|| corrupt("it ends in a tag"))?;
         let (length, rest) = read_length(rest).ok_or_else(|| corrupt("it ends in a length"))?;
         let bytes = match length {
-            Some(length) => Some(rest.get(..length).ok_or_else(|| corrupt("it ends in a value"))?),
+            Some(length) => Some(
+                rest.get(..length)
+                    .ok_or_else(|| corrupt("it ends in a value"))?,
+            ),
             None => None,
         };
         if *found == tag {
@@ -342,7 +353,9 @@ macro_rules! numbers {
             return None;
         }
         for item in items {
-            $builder.values().append_value(<$native>::from_le_bytes(*item));
+            $builder
+                .values()
+                .append_value(<$native>::from_le_bytes(*item));
         }
         $builder.append(true);
     }};
@@ -418,7 +431,9 @@ impl Builder {
                     let (length, tail) = rest.split_first_chunk::<4>()?;
                     let length = u32::from_le_bytes(*length) as usize;
                     let item = tail.get(..length)?;
-                    builder.values().append_value(std::str::from_utf8(item).ok()?);
+                    builder
+                        .values()
+                        .append_value(std::str::from_utf8(item).ok()?);
                     rest = &tail[length..];
                 }
                 builder.append(true);
@@ -486,7 +501,11 @@ mod tests {
         ];
         let mut row = Vec::new();
         RowEncoder::new(&old, &columns).unwrap().encode(0, &mut row);
-        let new = [field("c", DataType::Int64), field("a", DataType::Float64), field("b", DataType::Utf8)];
+        let new = [
+            field("c", DataType::Int64),
+            field("a", DataType::Float64),
+            field("b", DataType::Utf8),
+        ];
         let mut decoder = RowDecoder::new(&new, 1).unwrap();
         decoder.push(&row).unwrap();
         let decoded = decoder.finish();
@@ -505,7 +524,13 @@ mod tests {
         };
         let column = |value: i64| Arc::new(arrow::array::Int64Array::from(vec![value])) as ArrayRef;
         let hash = content_hash(&[field("a"), field("b")], &[column(1), column(2)], 0).unwrap();
-        assert_eq!(content_hash(&[field("b"), field("a")], &[column(2), column(1)], 0).unwrap(), hash);
-        assert_ne!(content_hash(&[field("a"), field("b")], &[column(2), column(1)], 0).unwrap(), hash);
+        assert_eq!(
+            content_hash(&[field("b"), field("a")], &[column(2), column(1)], 0).unwrap(),
+            hash
+        );
+        assert_ne!(
+            content_hash(&[field("a"), field("b")], &[column(2), column(1)], 0).unwrap(),
+            hash
+        );
     }
 }

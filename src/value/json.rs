@@ -2,9 +2,9 @@
 //!
 //! | type | written | read besides |
 //! |---|---|---|
-//! | boolean | `true` | |
+//! | boolean | `true` | `"true"` |
 //! | int32, int64 | `42`, also above 2^53 | `"42"` |
-//! | float32, float64 | `1.5`, `2.0`, `-0.0`, `"NaN"`, `"Infinity"`, `"-Infinity"` | `2` |
+//! | float32, float64 | `1.5`, `2.0`, `-0.0`, `"NaN"`, `"Infinity"`, `"-Infinity"` | `2`, `"2.5"` |
 //! | utf8 | `"text"` | |
 //! | binary | base64, standard alphabet, padded | |
 //! | date | `"1997-06-30"` | |
@@ -71,7 +71,10 @@ impl Scalar {
         if column.is_null(0) {
             return Err(Error::invalid("a constant cannot be null"));
         }
-        let value = column_to_json(&column).into_iter().next().unwrap_or_default();
+        let value = column_to_json(&column)
+            .into_iter()
+            .next()
+            .unwrap_or_default();
         Ok(Self { data_type, value })
     }
 
@@ -109,79 +112,119 @@ fn parse(values: &[Value], data_type: DataType) -> RowResult<ArrayRef> {
     let column: ArrayRef = match data_type {
         DataType::Boolean => {
             let mut builder = BooleanBuilder::with_capacity(values.len());
-            each(values, data_type, Value::as_bool, |value| builder.append_option(value))?;
+            each(values, data_type, boolean, |value| {
+                builder.append_option(value)
+            })?;
             Arc::new(builder.finish())
         }
         DataType::Int32 => {
             let mut builder = Int32Builder::with_capacity(values.len());
             let read = |value: &Value| i32::try_from(integer(value)?).ok();
-            each(values, data_type, read, |value| builder.append_option(value))?;
+            each(values, data_type, read, |value| {
+                builder.append_option(value)
+            })?;
             Arc::new(builder.finish())
         }
         DataType::Int64 => {
             let mut builder = Int64Builder::with_capacity(values.len());
-            each(values, data_type, integer, |value| builder.append_option(value))?;
+            each(values, data_type, integer, |value| {
+                builder.append_option(value)
+            })?;
             Arc::new(builder.finish())
         }
         DataType::Float32 => {
             let mut builder = Float32Builder::with_capacity(values.len());
-            let read = |value: &Value| float(value).map(|x| x as f32);
-            each(values, data_type, read, |value| builder.append_option(value))?;
+            each(values, data_type, float32, |value| {
+                builder.append_option(value)
+            })?;
             Arc::new(builder.finish())
         }
         DataType::Float64 => {
             let mut builder = Float64Builder::with_capacity(values.len());
-            each(values, data_type, float, |value| builder.append_option(value))?;
+            each(values, data_type, float, |value| {
+                builder.append_option(value)
+            })?;
             Arc::new(builder.finish())
         }
         DataType::Utf8 => {
             let mut builder = StringBuilder::new();
-            each(values, data_type, text, |value| builder.append_option(value))?;
+            each(values, data_type, text, |value| {
+                builder.append_option(value)
+            })?;
             Arc::new(builder.finish())
         }
         DataType::Binary => {
             let mut builder = BinaryBuilder::new();
             let read = |value: &Value| BASE64_STANDARD.decode(value.as_str()?).ok();
-            each(values, data_type, read, |value| builder.append_option(value))?;
+            each(values, data_type, read, |value| {
+                builder.append_option(value)
+            })?;
             Arc::new(builder.finish())
         }
         DataType::Date => {
             let mut builder = PrimitiveBuilder::<Date32Type>::with_capacity(values.len());
-            each(values, data_type, date, |value| builder.append_option(value))?;
+            each(values, data_type, date, |value| {
+                builder.append_option(value)
+            })?;
             Arc::new(builder.finish())
         }
         DataType::Timestamp => {
-            let mut builder = PrimitiveBuilder::<TimestampMicrosecondType>::with_capacity(values.len())
-                .with_data_type(data_type.to_arrow());
-            each(values, data_type, timestamp, |value| builder.append_option(value))?;
+            let mut builder =
+                PrimitiveBuilder::<TimestampMicrosecondType>::with_capacity(values.len())
+                    .with_data_type(data_type.to_arrow());
+            each(values, data_type, timestamp, |value| {
+                builder.append_option(value)
+            })?;
             Arc::new(builder.finish())
         }
         DataType::ListInt64 => {
             let mut builder = ListBuilder::new(Int64Builder::new());
-            each(values, data_type, |value| items(value, integer), |value| {
-                builder.append_option(value.map(|items| items.into_iter().map(Some)));
-            })?;
+            each(
+                values,
+                data_type,
+                |value| items(value, integer),
+                |value| {
+                    builder.append_option(value.map(|items| items.into_iter().map(Some)));
+                },
+            )?;
             Arc::new(builder.finish())
         }
         DataType::ListFloat32 => {
             let mut builder = ListBuilder::new(Float32Builder::new());
-            each(values, data_type, |value| items(value, float), |value| {
-                builder.append_option(value.map(|items| items.into_iter().map(|x| Some(x as f32))));
-            })?;
+            each(
+                values,
+                data_type,
+                |value| items(value, float),
+                |value| {
+                    builder.append_option(
+                        value.map(|items| items.into_iter().map(|x| Some(x as f32))),
+                    );
+                },
+            )?;
             Arc::new(builder.finish())
         }
         DataType::ListFloat64 => {
             let mut builder = ListBuilder::new(Float64Builder::new());
-            each(values, data_type, |value| items(value, float), |value| {
-                builder.append_option(value.map(|items| items.into_iter().map(Some)));
-            })?;
+            each(
+                values,
+                data_type,
+                |value| items(value, float),
+                |value| {
+                    builder.append_option(value.map(|items| items.into_iter().map(Some)));
+                },
+            )?;
             Arc::new(builder.finish())
         }
         DataType::ListUtf8 => {
             let mut builder = ListBuilder::new(StringBuilder::new());
-            each(values, data_type, |value| items(value, text), |value| {
-                builder.append_option(value.map(|items| items.into_iter().map(Some)));
-            })?;
+            each(
+                values,
+                data_type,
+                |value| items(value, text),
+                |value| {
+                    builder.append_option(value.map(|items| items.into_iter().map(Some)));
+                },
+            )?;
             Arc::new(builder.finish())
         }
     };
@@ -207,7 +250,10 @@ fn each<'a, T>(
 fn not_of(value: &Value, data_type: DataType) -> Error {
     let mut shown = value.to_string();
     if shown.len() > 80 {
-        let end = (0..=77).rev().find(|i| shown.is_char_boundary(*i)).unwrap_or(0);
+        let end = (0..=77)
+            .rev()
+            .find(|i| shown.is_char_boundary(*i))
+            .unwrap_or(0);
         shown.truncate(end);
         shown.push_str("...");
     }
@@ -224,20 +270,27 @@ fn not_of(value: &Value, data_type: DataType) -> Error {
     }
 }
 
+fn boolean(value: &Value) -> Option<bool> {
+    value.as_bool().or_else(|| value.as_str()?.parse().ok())
+}
+
 fn integer(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.parse().ok())
 }
 
 fn float(value: &Value) -> Option<f64> {
     match value {
-        Value::String(text) => match text.as_str() {
-            "NaN" => Some(f64::NAN),
-            "Infinity" => Some(f64::INFINITY),
-            "-Infinity" => Some(f64::NEG_INFINITY),
-            _ => None,
-        },
+        // This takes "NaN", "Infinity" and "-Infinity" too.
+        Value::String(text) => text.parse().ok(),
         number => number.as_f64(),
     }
+}
+
+/// The nearest 32-bit float; none where only infinity is near.
+fn float32(value: &Value) -> Option<f32> {
+    let wide = float(value)?;
+    let narrow = wide as f32;
+    (narrow.is_infinite() == wide.is_infinite()).then_some(narrow)
 }
 
 fn text(value: &Value) -> Option<&str> {
@@ -269,7 +322,9 @@ fn items<'a, T>(value: &'a Value, read: impl Fn(&'a Value) -> Option<T>) -> Opti
 
 /// The values of a column, one for each row, by the rules of this module.
 pub fn column_to_json(column: &ArrayRef) -> Vec<Value> {
-    (0..column.len()).map(|row| value_to_json(column, row)).collect()
+    (0..column.len())
+        .map(|row| value_to_json(column, row))
+        .collect()
 }
 
 fn value_to_json(column: &dyn Array, row: usize) -> Value {
@@ -284,7 +339,9 @@ fn value_to_json(column: &dyn Array, row: usize) -> Value {
         ArrowType::Float32 => float_to_json(column.as_primitive::<Float32Type>().value(row).into()),
         ArrowType::Float64 => float_to_json(column.as_primitive::<Float64Type>().value(row)),
         ArrowType::Utf8 => column.as_string::<i32>().value(row).into(),
-        ArrowType::Binary => BASE64_STANDARD.encode(column.as_binary::<i32>().value(row)).into(),
+        ArrowType::Binary => BASE64_STANDARD
+            .encode(column.as_binary::<i32>().value(row))
+            .into(),
         ArrowType::Date32 => date_to_json(column.as_primitive::<Date32Type>().value(row)),
         ArrowType::Timestamp(..) => {
             let micros = column.as_primitive::<TimestampMicrosecondType>().value(row);
@@ -338,10 +395,17 @@ mod tests {
         };
         check(json!("1001"), DataType::Int64, json!(1001));
         check(json!(2), DataType::Float64, json!(2.0));
+        check(json!("2.5"), DataType::Float32, json!(2.5));
+        check(json!("-Infinity"), DataType::Float64, json!("-Infinity"));
+        check(json!("true"), DataType::Boolean, json!(true));
         check(json!([1.0, 2]), DataType::ListFloat64, json!([1.0, 2.0]));
         check(json!([]), DataType::ListUtf8, json!([]));
         check(json!(1), DataType::Timestamp, json!("1970-01-01T00:00:01Z"));
-        check(json!("1997-06-30"), DataType::Timestamp, json!("1997-06-30T00:00:00Z"));
+        check(
+            json!("1997-06-30"),
+            DataType::Timestamp,
+            json!("1997-06-30T00:00:00Z"),
+        );
     }
 
     #[test]
@@ -350,11 +414,31 @@ mod tests {
             let error = column_from_json(&[Value::Null, value], data_type).unwrap_err();
             assert_eq!(error.message(), expect);
         };
-        check(json!("abc"), DataType::Int64, "row 1: \"abc\" is not a value of type int64");
-        check(json!(1.5), DataType::Int64, "row 1: 1.5 is not a value of type int64");
-        check(json!(3_000_000_000_i64), DataType::Int32, "row 1: 3000000000 is not a value of type int32");
-        check(json!([1, null]), DataType::ListInt64, "row 1: [1,null] is not a value of type list<int64>");
-        check(json!(i64::MAX), DataType::Timestamp, "row 1: 9223372036854775807 is not a value of type timestamp");
+        check(
+            json!("abc"),
+            DataType::Int64,
+            "row 1: \"abc\" is not a value of type int64",
+        );
+        check(
+            json!(1.5),
+            DataType::Int64,
+            "row 1: 1.5 is not a value of type int64",
+        );
+        check(
+            json!(3_000_000_000_i64),
+            DataType::Int32,
+            "row 1: 3000000000 is not a value of type int32",
+        );
+        check(
+            json!([1, null]),
+            DataType::ListInt64,
+            "row 1: [1,null] is not a value of type list<int64>",
+        );
+        check(
+            json!(i64::MAX),
+            DataType::Timestamp,
+            "row 1: 9223372036854775807 is not a value of type timestamp",
+        );
     }
 
     #[test]
@@ -363,7 +447,10 @@ mod tests {
         assert_eq!(scalar(json!(37)), scalar(json!(37.0)));
         let stored = serde_json::to_value(scalar(json!(37))).unwrap();
         assert_eq!(stored, json!({"type": "float64", "value": 37.0}));
-        assert_eq!(serde_json::from_value::<Scalar>(stored).unwrap(), scalar(json!(37.0)));
+        assert_eq!(
+            serde_json::from_value::<Scalar>(stored).unwrap(),
+            scalar(json!(37.0))
+        );
         assert!(serde_json::from_value::<Scalar>(json!({"type": "int64", "value": "x"})).is_err());
     }
 }

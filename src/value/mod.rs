@@ -103,7 +103,13 @@ impl DataType {
     pub fn is_join_key(self) -> bool {
         matches!(
             self,
-            Self::Boolean | Self::Int32 | Self::Int64 | Self::Utf8 | Self::Binary | Self::Date | Self::Timestamp
+            Self::Boolean
+                | Self::Int32
+                | Self::Int64
+                | Self::Utf8
+                | Self::Binary
+                | Self::Date
+                | Self::Timestamp
         )
     }
 }
@@ -134,7 +140,9 @@ impl Serialize for DataType {
 
 impl<'de> Deserialize<'de> for DataType {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -190,18 +198,20 @@ impl fmt::Display for Function {
 pub(crate) mod tests {
     use std::ops::Range;
 
+    use arrow::array::BooleanBuilder;
     use arrow::array::{
         ArrayRef, BinaryBuilder, Date32Builder, Float32Builder, Float64Builder, Int32Builder,
         Int64Builder, ListBuilder, StringBuilder, TimestampMicrosecondBuilder,
     };
-    use arrow::array::BooleanBuilder;
     use proptest::{collection::vec, option, prelude::*};
     use std::sync::Arc;
 
     use super::*;
 
     /// One column of every type, with nulls and the awkward values of each.
-    pub(crate) fn any_columns(rows: Range<usize>) -> impl Strategy<Value = (Vec<Field>, Vec<ArrayRef>)> {
+    pub(crate) fn any_columns(
+        rows: Range<usize>,
+    ) -> impl Strategy<Value = (Vec<Field>, Vec<ArrayRef>)> {
         rows.prop_flat_map(|rows| {
             let columns = DataType::ALL.map(|data_type| any_column(data_type, rows));
             columns.to_vec().prop_map(|columns| {
@@ -220,13 +230,27 @@ pub(crate) mod tests {
     fn any_float() -> impl Strategy<Value = f64> {
         prop_oneof![
             any::<f64>().prop_filter("canonical NaN only", |x| !x.is_nan()),
-            proptest::sample::select(vec![0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::MIN_POSITIVE, f64::MAX, 5e-324]),
+            proptest::sample::select(vec![
+                0.0,
+                -0.0,
+                f64::INFINITY,
+                f64::NEG_INFINITY,
+                f64::MIN_POSITIVE,
+                f64::MAX,
+                5e-324
+            ]),
             Just(f64::from_bits(0x7ff8_0000_0000_0000)),
         ]
     }
 
     fn any_float32() -> impl Strategy<Value = f32> {
-        any_float().prop_map(|x| if x.is_nan() { f32::from_bits(0x7fc0_0000) } else { x as f32 })
+        any_float().prop_map(|x| {
+            if x.is_nan() {
+                f32::from_bits(0x7fc0_0000)
+            } else {
+                x as f32
+            }
+        })
     }
 
     macro_rules! column {
@@ -295,6 +319,9 @@ pub(crate) mod tests {
             inputs: vec![field("x", DataType::Float64, true)],
             outputs: vec![field("z", DataType::ListUtf8, false)],
         };
-        assert_eq!(function.to_string(), "standardize(x: float64?; mean: float64) -> (z: list<utf8>)");
+        assert_eq!(
+            function.to_string(),
+            "standardize(x: float64?; mean: float64) -> (z: list<utf8>)"
+        );
     }
 }

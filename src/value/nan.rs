@@ -11,12 +11,30 @@ use arrow::{
 /// also inside lists; without a copy where there is no other NaN. `-0.0` is kept.
 pub fn canonical_nan(column: &ArrayRef) -> ArrayRef {
     match column.data_type() {
-        DataType::Float32 => replace(column, |x: f32| {
-            if x.is_nan() { f32::from_bits(0x7fc0_0000) } else { x }
-        }, |x| x.is_nan() && x.to_bits() != 0x7fc0_0000, column.as_primitive::<Float32Type>()),
-        DataType::Float64 => replace(column, |x: f64| {
-            if x.is_nan() { f64::from_bits(0x7ff8_0000_0000_0000) } else { x }
-        }, |x| x.is_nan() && x.to_bits() != 0x7ff8_0000_0000_0000, column.as_primitive::<Float64Type>()),
+        DataType::Float32 => replace(
+            column,
+            |x: f32| {
+                if x.is_nan() {
+                    f32::from_bits(0x7fc0_0000)
+                } else {
+                    x
+                }
+            },
+            |x| x.is_nan() && x.to_bits() != 0x7fc0_0000,
+            column.as_primitive::<Float32Type>(),
+        ),
+        DataType::Float64 => replace(
+            column,
+            |x: f64| {
+                if x.is_nan() {
+                    f64::from_bits(0x7ff8_0000_0000_0000)
+                } else {
+                    x
+                }
+            },
+            |x| x.is_nan() && x.to_bits() != 0x7ff8_0000_0000_0000,
+            column.as_primitive::<Float64Type>(),
+        ),
         DataType::List(field) if field.data_type().is_floating() => {
             let lists: &ListArray = column.as_list();
             let items = canonical_nan(lists.values());
@@ -37,8 +55,15 @@ fn replace<T: ArrowPrimitiveType>(
     values: &PrimitiveArray<T>,
 ) -> ArrayRef {
     // No early exit: a plain pass over the values is what the compiler turns into SIMD.
-    let any = values.values().iter().fold(false, |any, x| any | is_other_nan(x));
-    if any { Arc::new(values.unary::<_, T>(canonical)) } else { Arc::clone(column) }
+    let any = values
+        .values()
+        .iter()
+        .fold(false, |any, x| any | is_other_nan(x));
+    if any {
+        Arc::new(values.unary::<_, T>(canonical))
+    } else {
+        Arc::clone(column)
+    }
 }
 
 #[cfg(test)]
@@ -49,19 +74,39 @@ mod tests {
 
     #[test]
     fn every_nan_becomes_the_canonical_one() {
-        let odd = [f64::from_bits(0x7ff0_0000_0000_0001), f64::from_bits(0xfff8_0000_0000_0000)];
-        let column: ArrayRef = Arc::new(Float64Array::from(vec![Some(odd[0]), None, Some(odd[1]), Some(-0.0)]));
+        let odd = [
+            f64::from_bits(0x7ff0_0000_0000_0001),
+            f64::from_bits(0xfff8_0000_0000_0000),
+        ];
+        let column: ArrayRef = Arc::new(Float64Array::from(vec![
+            Some(odd[0]),
+            None,
+            Some(odd[1]),
+            Some(-0.0),
+        ]));
         let clean = canonical_nan(&column);
-        let bits: Vec<_> = clean.as_primitive::<Float64Type>().iter().map(|x| x.map(f64::to_bits)).collect();
+        let bits: Vec<_> = clean
+            .as_primitive::<Float64Type>()
+            .iter()
+            .map(|x| x.map(f64::to_bits))
+            .collect();
         let nan = Some(0x7ff8_0000_0000_0000);
         assert_eq!(bits, [nan, None, nan, Some((-0.0_f64).to_bits())]);
     }
 
     #[test]
     fn lists_too() {
-        let lists = ListArray::from_iter_primitive::<Float32Type, _, _>([Some([Some(-f32::NAN), Some(1.0)])]);
+        let lists = ListArray::from_iter_primitive::<Float32Type, _, _>([Some([
+            Some(-f32::NAN),
+            Some(1.0),
+        ])]);
         let clean = canonical_nan(&(Arc::new(lists) as ArrayRef));
-        let bits = clean.as_list::<i32>().values().as_primitive::<Float32Type>().value(0).to_bits();
+        let bits = clean
+            .as_list::<i32>()
+            .values()
+            .as_primitive::<Float32Type>()
+            .value(0)
+            .to_bits();
         assert_eq!(bits, 0x7fc0_0000);
     }
 

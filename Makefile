@@ -1,0 +1,45 @@
+# Needs GNU make, a C compiler and rustup; rustup brings the toolchain that rust-toolchain.toml
+# names. Every target builds the whole workspace, so that they share what they have compiled.
+
+WASM := wasm32-unknown-unknown
+
+# Machines that run every change start from a fresh clone: they keep what they compiled elsewhere.
+ifdef CI
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/unskew/target
+endif
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+
+.PHONY: help demo test lint bench tools
+
+help:
+	@echo 'make demo   train, serve and audit on real data, in under a minute after the build'
+	@echo 'make test   every test'
+	@echo 'make lint   formatting, clippy and the documentation, warnings denied'
+	@echo 'make bench  what a call of a transform costs'
+
+demo: tools
+	cargo build --locked --workspace
+	UNSKEW='$(TARGET)/debug/unskew' sh examples/cdnow/demo.sh
+
+test: tools
+	cargo test --locked --workspace
+
+lint: tools
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
+
+# The workspace's own code optimised, within the one profile: nothing is compiled twice.
+bench: export CARGO_PROFILE_DEV_OPT_LEVEL = 3
+bench: export CARGO_PROFILE_DEV_DEBUG_ASSERTIONS = false
+bench: tools
+	cargo bench --locked --workspace --profile dev --bench runtime
+
+# What the build needs, or how to get it.
+tools:
+	@command -v cc >/dev/null || { echo 'There is no C compiler: install gcc or clang (Debian, Ubuntu: apt install build-essential; macOS: xcode-select --install).' >&2; exit 1; }
+	@command -v cargo >/dev/null || { echo 'There is no cargo: install rustup from https://rustup.rs and open a new shell.' >&2; exit 1; }
+	@rustc --version >/dev/null || rustup toolchain install
+	@test -d "$$(rustc --print target-libdir --target $(WASM))" || { \
+		command -v rustup >/dev/null || { echo 'This Rust cannot compile for $(WASM): install rustup from https://rustup.rs.' >&2; exit 1; }; \
+		rustup target list --installed | grep -qx $(WASM) || rustup target add $(WASM); }

@@ -1,0 +1,99 @@
+//! Bitmaps: row `i` is bit `i % 8`, counted from the least significant, of byte `i / 8`.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// The length in bytes of a bitmap over `rows` rows.
+pub(crate) fn bytes_for(rows: usize) -> usize {
+    rows.div_ceil(8)
+}
+
+/// Whether the bit of `row` is set.
+///
+/// # Panics
+/// Where the bitmap is too short for the row.
+#[inline]
+pub(crate) fn get(bytes: &[u8], row: usize) -> bool {
+    bytes[row / 8] & (1 << (row % 8)) != 0
+}
+
+/// Sets the bit of `row`.
+///
+/// # Panics
+/// Where the bitmap is too short for the row.
+#[inline]
+pub(crate) fn set(bytes: &mut [u8], row: usize) {
+    bytes[row / 8] |= 1 << (row % 8);
+}
+
+/// Which rows of a column under construction have a value. Nothing is stored until the first null.
+#[derive(Debug)]
+pub(crate) struct Validity {
+    rows: usize,
+    bytes: Vec<u8>,
+}
+
+impl Validity {
+    /// All of `rows` rows have a value.
+    pub(crate) fn new(rows: usize) -> Self {
+        Self {
+            rows,
+            bytes: Vec::new(),
+        }
+    }
+
+    /// Makes `row` null.
+    #[inline]
+    pub(crate) fn clear(&mut self, row: usize) {
+        if self.bytes.is_empty() {
+            self.bytes = all_set(self.rows);
+        }
+        self.bytes[row / 8] &= !(1 << (row % 8));
+    }
+
+    /// The bitmap, empty when no row is null.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+/// A bitmap with a bit for each of `rows` rows; the bits after the last are zero, so that equal
+/// columns are equal bytes.
+fn all_set(rows: usize) -> Vec<u8> {
+    let mut bytes = vec![0xff; bytes_for(rows)];
+    if let (Some(last), used @ 1..) = (bytes.last_mut(), rows % 8) {
+        *last = (1 << used) - 1;
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_stored_without_a_null() {
+        assert_eq!(Validity::new(9).finish(), []);
+    }
+
+    #[test]
+    fn bits_after_the_last_row_are_zero() {
+        for rows in 1..=17 {
+            let mut validity = Validity::new(rows);
+            validity.clear(rows - 1);
+            let bytes = validity.finish();
+            assert_eq!(bytes.len(), bytes_for(rows));
+            for row in 0..bytes.len() * 8 {
+                assert_eq!(get(&bytes, row), row + 1 < rows, "row {row} of {rows}");
+            }
+        }
+    }
+
+    #[test]
+    fn set_is_seen_by_get() {
+        let mut bytes = [0; 2];
+        set(&mut bytes, 9);
+        assert_eq!(bytes, [0, 2]);
+        assert!(get(&bytes, 9) && !get(&bytes, 8));
+    }
+}

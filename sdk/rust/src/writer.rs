@@ -1,0 +1,312 @@
+//! Columns under construction, and the values that can be written into them.
+
+use crate::abi::{
+    Column, DataType, Field, Values, VarBytes, VarFloat32, VarFloat64, VarInt64, VarUtf8,
+};
+use crate::bitmap::{self, Validity};
+use crate::output::OutputField;
+use crate::reader::StrList;
+use crate::time::{Date, Timestamp};
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// A column under construction.
+#[derive(Debug)]
+pub struct ColumnWriter<T: OutputValue> {
+    values: T::Builder,
+    validity: Validity,
+}
+
+impl<T: OutputValue> ColumnWriter<T> {
+    /// The description of such a column.
+    pub fn field(name: &str, documentation: &str, nullable: bool) -> Field {
+        Field {
+            name: name.to_owned(),
+            data_type: T::DATA_TYPE,
+            nullable,
+            documentation: documentation.to_owned(),
+        }
+    }
+
+    /// A column for `rows` rows.
+    #[inline]
+    pub fn new(rows: usize) -> Self {
+        Self {
+            values: Builder::new(rows),
+            validity: Validity::new(rows),
+        }
+    }
+
+    /// Writes `row`. Rows come in order, each once.
+    #[inline]
+    pub fn put(&mut self, row: usize, field: impl OutputField<Value = T>) {
+        match field.value() {
+            Some(value) => value.put(&mut self.values, row),
+            None => self.put_null(row),
+        }
+    }
+
+    /// Makes `row` null.
+    #[inline]
+    pub fn put_null(&mut self, row: usize) {
+        self.values.skip();
+        self.validity.clear(row);
+    }
+
+    /// The finished column.
+    ///
+    /// # Errors
+    /// The reason why it is not possible: it has grown past what offsets can count.
+    pub fn finish(self) -> Result<Column, String> {
+        let values = T::values(self.values);
+        let count = items(&values);
+        if i32::try_from(count).is_err() {
+            let name = T::DATA_TYPE.name();
+            return Err(format!(
+                "a {name} column holds up to {} bytes or items, not {count}",
+                i32::MAX
+            ));
+        }
+        Ok(Column {
+            values,
+            validity: self.validity.finish(),
+        })
+    }
+}
+
+/// What the offsets of a column count up to; zero where it has none.
+fn items(values: &Values) -> usize {
+    match values {
+        Values::Utf8(var) | Values::Binary(var) => var.bytes.len(),
+        Values::ListInt64(var) => var.items.len(),
+        Values::ListFloat32(var) => var.items.len(),
+        Values::ListFloat64(var) => var.items.len(),
+        // No string is without an offset, so neither the bytes nor the strings may pass the limit.
+        Values::ListUtf8(var) => var.items.bytes.len().max(var.items.offsets.len()),
+        _ => 0,
+    }
+}
+
+/// The storage of a column under construction.
+pub trait Builder {
+    /// Storage for `rows` rows.
+    fn new(rows: usize) -> Self;
+
+    /// Passes over a row that has no value.
+    fn skip(&mut self);
+}
+
+/// A value that can be written into a column.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an output of a transform",
+    label = "not a type of the platform",
+    note = "an output is one of `bool`, `i32`, `i64`, `f32`, `f64`, `&str`, `String`, `&[u8]`, `Vec<u8>`, `Date`, `Timestamp`, lists of `i64`, `f32`, `f64` or strings (`Vec` or borrowed), or an `Option` of one"
+)]
+pub trait OutputValue: Sized {
+    /// The type of the column.
+    const DATA_TYPE: DataType;
+    /// The column's storage under construction.
+    type Builder: Builder;
+
+    /// Writes the value of `row`. Rows come in order; each is put or skipped once.
+    fn put(self, builder: &mut Self::Builder, row: usize);
+
+    /// The finished values.
+    fn values(builder: Self::Builder) -> Values;
+}
+
+/// A slot for each row, filled by index: no growth, so that the loop has no branch.
+impl<T: Default + Clone> Builder for Vec<T> {
+    #[inline]
+    fn new(rows: usize) -> Self {
+        vec![T::default(); rows]
+    }
+
+    #[inline]
+    fn skip(&mut self) {}
+}
+
+/// Writes a type of fixed width.
+macro_rules! fixed_width {
+    ($($type:ty, $stored:ty, $variant:ident, $into:expr;)*) => {$(
+        impl OutputValue for $type {
+            const DATA_TYPE: DataType = DataType::$variant;
+            type Builder = Vec<$stored>;
+
+            #[inline]
+            fn put(self, builder: &mut Self::Builder, row: usize) {
+                builder[row] = $into(self);
+            }
+
+            fn values(builder: Self::Builder) -> Values {
+                Values::$variant(builder)
+            }
+        }
+    )*};
+}
+
+fixed_width! {
+    i32, i32, Int32, core::convert::identity;
+    i64, i64, Int64, core::convert::identity;
+    f32, f32, Float32, core::convert::identity;
+    f64, f64, Float64, core::convert::identity;
+    Date, i32, Date, Date::days;
+    Timestamp, i64, Timestamp, Timestamp::micros;
+}
+
+/// A bit for each row.
+#[derive(Debug)]
+pub struct Bits(Vec<u8>);
+
+impl Builder for Bits {
+    fn new(rows: usize) -> Self {
+        Self(vec![0; bitmap::bytes_for(rows)])
+    }
+
+    #[inline]
+    fn skip(&mut self) {}
+}
+
+impl OutputValue for bool {
+    const DATA_TYPE: DataType = DataType::Boolean;
+    type Builder = Bits;
+
+    #[inline]
+    fn put(self, builder: &mut Bits, row: usize) {
+        if self {
+            bitmap::set(&mut builder.0, row);
+        }
+    }
+
+    fn values(builder: Bits) -> Values {
+        Values::Boolean(builder.0)
+    }
+}
+
+/// Values of varying length, laid end to end. Past 2³¹ − 1 items the offsets wrap, and
+/// [`ColumnWriter::finish`] refuses the column.
+#[derive(Debug)]
+pub struct Spans<T> {
+    offsets: Vec<i32>,
+    items: Vec<T>,
+}
+
+impl<T> Spans<T> {
+    /// Ends a row where the items end.
+    #[inline]
+    fn end_row(&mut self) {
+        self.offsets.push(self.items.len() as i32);
+    }
+}
+
+impl<T> Builder for Spans<T> {
+    fn new(rows: usize) -> Self {
+        let mut offsets = Vec::with_capacity(rows + 1);
+        offsets.push(0);
+        Self {
+            offsets,
+            items: Vec::new(),
+        }
+    }
+
+    #[inline]
+    fn skip(&mut self) {
+        self.end_row();
+    }
+}
+
+/// Writes slices, and what can be seen as one.
+macro_rules! slices {
+    ($($type:ty, $item:ty, $variant:ident, $var:ident, $items:ident;)*) => {$(
+        impl OutputValue for $type {
+            const DATA_TYPE: DataType = DataType::$variant;
+            type Builder = Spans<$item>;
+
+            #[inline]
+            fn put(self, builder: &mut Self::Builder, _: usize) {
+                let items: &[$item] = self.as_ref();
+                builder.items.extend_from_slice(items);
+                builder.end_row();
+            }
+
+            fn values(builder: Self::Builder) -> Values {
+                Values::$variant($var { offsets: builder.offsets, $items: builder.items })
+            }
+        }
+    )*};
+}
+
+slices! {
+    &str, u8, Utf8, VarBytes, bytes;
+    String, u8, Utf8, VarBytes, bytes;
+    &[u8], u8, Binary, VarBytes, bytes;
+    Vec<u8>, u8, Binary, VarBytes, bytes;
+    &[i64], i64, ListInt64, VarInt64, items;
+    Vec<i64>, i64, ListInt64, VarInt64, items;
+    &[f32], f32, ListFloat32, VarFloat32, items;
+    Vec<f32>, f32, ListFloat32, VarFloat32, items;
+    &[f64], f64, ListFloat64, VarFloat64, items;
+    Vec<f64>, f64, ListFloat64, VarFloat64, items;
+}
+
+/// Lists of strings: rows over strings, strings over bytes.
+#[derive(Debug)]
+pub struct TextLists {
+    offsets: Vec<i32>,
+    strings: Spans<u8>,
+}
+
+impl TextLists {
+    /// Adds the strings of a row.
+    fn push<'a>(&mut self, strings: impl IntoIterator<Item = &'a str>) {
+        for string in strings {
+            self.strings.items.extend_from_slice(string.as_bytes());
+            self.strings.end_row();
+        }
+        self.skip();
+    }
+}
+
+impl Builder for TextLists {
+    fn new(rows: usize) -> Self {
+        let Spans { offsets, .. } = Spans::<u8>::new(rows);
+        Self {
+            offsets,
+            strings: Spans::new(0),
+        }
+    }
+
+    fn skip(&mut self) {
+        self.offsets.push((self.strings.offsets.len() - 1) as i32);
+    }
+}
+
+/// Writes lists of strings.
+macro_rules! text_lists {
+    ($($type:ty, $list:ident => $strings:expr;)*) => {$(
+        impl OutputValue for $type {
+            const DATA_TYPE: DataType = DataType::ListUtf8;
+            type Builder = TextLists;
+
+            fn put(self, builder: &mut TextLists, _: usize) {
+                let $list = &self;
+                builder.push($strings);
+            }
+
+            fn values(builder: TextLists) -> Values {
+                let Spans { offsets, items: bytes } = builder.strings;
+                let items = VarBytes { offsets, bytes };
+                Values::ListUtf8(VarUtf8 { offsets: builder.offsets, items })
+            }
+        }
+    )*};
+}
+
+text_lists! {
+    StrList<'_>, list => list.iter();
+    Vec<&str>, list => list.iter().copied();
+    Vec<String>, list => list.iter().map(String::as_str);
+}

@@ -1,0 +1,215 @@
+//! A project, put together: its settings, registry, runtime, store and sources.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    config::{Config, FILE},
+    definition::{
+        About, Column, Environment, File, LOCK_FILE, PinnedTransform, Problem, Source, SourceData, State, Visible,
+        check, parse, read_lock, write_lock,
+    },
+    digest::Digest,
+    error::{Context, Error, Result},
+    evaluate::InForce,
+    name::TransformName,
+    offline::{Resources, Sources, session},
+    online::{EmbeddedOptions, EmbeddedStore, OnlineStore},
+    registry::{Registry, Snapshot},
+    time::Timestamp,
+    value::DataType,
+    wasm::Runtime,
+};
+
+/// A project on this machine.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// Its folder.
+    pub root: PathBuf,
+    /// Its settings.
+    pub config: Config,
+}
+
+/// What the definition files come to.
+#[derive(Debug)]
+pub enum Declared {
+    /// The definitions, checked and pinned.
+    Good(State),
+    /// Everything that is wrong with them.
+    Bad(Vec<Problem>),
+}
+
+impl App {
+    /// The project in `folder`, or in the nearest folder upward from here.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::NotFound`] where there is no project, and those of [`Config::read`].
+    pub fn find(folder: Option<&Path>) -> Result<Self> {
+        let root = match folder {
+            Some(folder) => folder.to_owned(),
+            None => nearest(&env::current_dir()?)?,
+        };
+        Ok(Self { config: Config::read(&root)?, root })
+    }
+
+    /// The registry.
+    ///
+    /// # Errors
+    /// Those of [`Registry::open`].
+    pub fn registry(&self) -> Result<Registry> {
+        Registry::open(&self.root.join(&self.config.project.registry))
+    }
+
+    /// The runtime, with the compiled code of earlier runs.
+    ///
+    /// # Errors
+    /// Those of [`Runtime::new`].
+    pub fn runtime(&self) -> Result<Runtime> {
+        Runtime::new(self.config.limits.clone(), cache_folder().as_deref())
+    }
+
+    /// The online store.
+    ///
+    /// # Errors
+    /// Those of [`EmbeddedStore::open`].
+    pub fn store(&self) -> Result<Arc<dyn OnlineStore>> {
+        let path = self.root.join(&self.config.online.path);
+        Ok(Arc::new(EmbeddedStore::open(&path, EmbeddedOptions::default())?))
+    }
+
+    /// What is in force now.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::NotFound`] before the first `apply`, and those of
+    /// [`InForce::load`].
+    pub async fn in_force(&self) -> Result<InForce> {
+        let registry = self.registry()?;
+        let newest = registry.newest().await?;
+        if newest.is_none() {
+            return Err(Error::not_found("nothing is in force: the registry has no snapshot")
+                .with_hint("unskew apply puts the definitions into force"));
+        }
+        self.load(newest, &registry).await
+    }
+
+    async fn load(&self, snapshot: Option<Snapshot>, registry: &Registry) -> Result<InForce> {
+        InForce::load(&self.config.project.name, snapshot, registry, &self.runtime()?).await
+    }
+
+    /// The sources of what is in force, ready to be read.
+    ///
+    /// # Errors
+    /// Those of [`Sources::open`].
+    pub async fn sources(&self, in_force: &InForce, resources: &Resources) -> Result<Sources> {
+        let definitions = &in_force.state.definitions;
+        let read = definitions.feature_views.values().map(|view| view.source.as_str());
+        Sources::open(session(resources)?, &self.root, &definitions.sources, read).await
+    }
+
+    /// Reads and checks the definition files, against the sources, the registry and the lock file.
+    ///
+    /// # Errors
+    /// Those of reading files and of the registry; what is wrong *in* the files is
+    /// [`Declared::Bad`].
+    pub async fn declared(&self, registry: &Registry) -> Result<Declared> {
+        let parsed = parse(self.definition_files()?);
+        let sources = parsed.sources().map(|(name, data)| (name.to_owned(), unnamed_times(data))).collect();
+        let mut environment = Environment { locked: self.locked()?, ..Environment::default() };
+        for (name, _) in parsed.sources() {
+            environment.sources.insert(name.to_owned(), self.columns(&sources, name).await);
+        }
+        for name in parsed.transforms() {
+            environment.transforms.insert(name.clone(), pinned(registry, name).await);
+        }
+        Ok(match check(parsed, &environment) {
+            Ok(state) => Declared::Good(state),
+            Err(problems) => Declared::Bad(problems),
+        })
+    }
+
+    /// The columns of a source, opened for itself, so that what is wrong with one is not said of
+    /// another.
+    async fn columns(&self, sources: &BTreeMap<String, Source>, name: &str) -> Result<BTreeMap<String, Column>> {
+        let opened = Sources::open(session(&Resources::default())?, &self.root, sources, [name]).await?;
+        let column = |(name, held): (String, Result<DataType, String>)| match held {
+            Ok(data_type) => (name, Column::Of(data_type)),
+            Err(arrow) => (name, Column::Unsupported(arrow)),
+        };
+        Ok(opened.columns(name)?.into_iter().map(column).collect())
+    }
+
+    fn definition_files(&self) -> Result<Vec<File>> {
+        let folder = self.root.join(&self.config.project.definitions);
+        let outcome = || format!("cannot read the definitions in {}", folder.display());
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&folder).context(outcome)? {
+            let path = entry.context(outcome)?.path();
+            if path.extension().is_some_and(|extension| extension == "toml") {
+                let text = fs::read_to_string(&path).context(|| path.display().to_string())?;
+                let shown = path.strip_prefix(&self.root).unwrap_or(&path);
+                files.push(File { path: shown.display().to_string(), text });
+            }
+        }
+        Ok(files)
+    }
+
+    fn locked(&self) -> Result<BTreeMap<TransformName, Digest>> {
+        let path = self.root.join(LOCK_FILE);
+        match fs::read_to_string(&path) {
+            Ok(text) => read_lock(&text).context(|| path.display().to_string()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+            Err(error) => Err(Error::from(error).context(path.display().to_string())),
+        }
+    }
+
+    /// Writes the lock file of a state.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Unavailable`] when it cannot be written.
+    pub fn write_lock(&self, state: &State) -> Result<()> {
+        let digests = state.transforms.iter().map(|(name, pinned)| (name.clone(), pinned.digest));
+        let path = self.root.join(LOCK_FILE);
+        fs::write(&path, write_lock(&digests.collect())).context(|| path.display().to_string())
+    }
+}
+
+/// A source as far as its columns are concerned.
+fn unnamed_times(data: &SourceData) -> Source {
+    Source {
+        data: data.clone(),
+        timestamp: String::new(),
+        created: None,
+        visible: Visible::default(),
+        about: About::default(),
+    }
+}
+
+async fn pinned(registry: &Registry, name: &TransformName) -> Result<PinnedTransform> {
+    let digest = registry.resolve(name).await?;
+    let report = registry.report(&digest).await?;
+    Ok(PinnedTransform { digest, functions: report.functions })
+}
+
+fn nearest(start: &Path) -> Result<PathBuf> {
+    let found = start.ancestors().find(|folder| folder.join(FILE).is_file());
+    found.map(Path::to_owned).ok_or_else(|| {
+        Error::not_found(format!("no project: there is no {FILE} in {} or above it", start.display()))
+            .with_hint("go to a project's folder, name one with --project, or make one with unskew init")
+    })
+}
+
+/// The folder for compiled code: the user's cache folder, where there is one.
+fn cache_folder() -> Option<PathBuf> {
+    let xdg = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    xdg.or_else(home).map(|cache| cache.join("unskew").join("compiled"))
+}
+
+/// The time, for whoever needs to be told.
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}

@@ -1,0 +1,80 @@
+//! `unskew plan` and `unskew apply`.
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Context, Verdict};
+use crate::{
+    app::{App, Declared, now},
+    definition::{Diff, State},
+    error::{Error, Result},
+    registry::{Registry, Snapshot},
+};
+
+/// Show what `apply` would change, and change nothing.
+#[derive(Debug, Args)]
+pub(super) struct Plan {}
+
+/// Put the definitions into force: write a new snapshot to the registry, and unskew.lock.
+#[derive(Debug, Args)]
+pub(super) struct Apply {}
+
+impl Plan {
+    pub(super) async fn run(self, context: &Context) -> Result<Verdict> {
+        let app = context.app()?;
+        let registry = app.registry()?;
+        let state = declared(&app, &registry).await?;
+        let plan = changes(registry.newest().await?.as_ref(), &state);
+        context.output.result(&plan, &plan)?;
+        Ok(Verdict::Yes)
+    }
+}
+
+impl Apply {
+    pub(super) async fn run(self, context: &Context) -> Result<Verdict> {
+        let app = context.app()?;
+        let registry = app.registry()?;
+        let state = declared(&app, &registry).await?;
+        let plan = changes(registry.newest().await?.as_ref(), &state);
+        let committed = registry
+            .commit(now(), |newest| {
+                if changes(newest, &state) != plan {
+                    return Err(Error::conflict("nothing applied: another apply came first, and changed the plan")
+                        .with_hint("look at what unskew plan says now, then apply again"));
+                }
+                let in_force = newest.is_some_and(|snapshot| snapshot.state == state);
+                Ok((!in_force).then(|| state.clone()))
+            })
+            .await?;
+        app.write_lock(&state)?;
+        let text = match &committed {
+            Some(snapshot) => format!("{plan}\nApplied: snapshot {} is in force.", snapshot.sequence),
+            None => "Nothing to apply: the definitions are in force already.".to_owned(),
+        };
+        let sequence = committed.map(|snapshot| snapshot.sequence);
+        context.output.result(text, &json!({"snapshot": sequence, "changes": plan}))?;
+        Ok(Verdict::Yes)
+    }
+}
+
+/// What putting `state` into force would change.
+fn changes(newest: Option<&Snapshot>, state: &State) -> Diff {
+    match newest {
+        Some(snapshot) => Diff::between(&snapshot.state, state),
+        None => Diff::between(&State::default(), state),
+    }
+}
+
+async fn declared(app: &App, registry: &Registry) -> Result<State> {
+    match app.declared(registry).await? {
+        Declared::Good(state) => Ok(state),
+        Declared::Bad(problems) => {
+            let shown: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            let count = match problems.len() {
+                1 => "1 problem".to_owned(),
+                many => format!("{many} problems"),
+            };
+            Err(Error::invalid(format!("nothing applied: {count} in the definitions\n\n{}", shown.join("\n\n"))))
+        }
+    }
+}

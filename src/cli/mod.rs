@@ -1,0 +1,138 @@
+//! The command line: one file a subcommand.
+//!
+//! Results go to stdout, everything else to stderr. Exit codes: 0 done; 1 a check said no; 2 the
+//! input is wrong; 3 a file, the registry or the store did not do its part; 4 a transform failed;
+//! 70 a defect of unskew.
+
+mod apply;
+mod audit;
+mod catalog;
+mod client;
+mod get;
+mod init;
+mod materialize;
+mod output;
+mod push;
+mod resources;
+mod serve;
+mod table;
+mod training_set;
+mod transform;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    app::App,
+    error::{Error, Kind, Result},
+};
+use output::Output;
+
+/// A feature platform without training-serving skew.
+#[derive(Debug, Parser)]
+#[command(name = "unskew", version, max_term_width = 100)]
+struct Arguments {
+    /// The project's folder; by default the nearest one upward that has an unskew.toml.
+    #[arg(long, global = true, value_name = "DIR")]
+    project: Option<PathBuf>,
+    /// Print JSON, for programs.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a new project.
+    Init(init::Init),
+    /// Show what `apply` would change.
+    Plan(apply::Plan),
+    /// Put the definitions into force.
+    Apply(apply::Apply),
+    /// Write, build, test, publish and run transforms.
+    #[command(subcommand)]
+    Transform(transform::Command),
+    /// Build a training dataset, correct at every row's point in time.
+    TrainingSet(training_set::TrainingSet),
+    /// Write the newest rows of feature views to the online store.
+    Materialize(materialize::Materialize),
+    /// Write rows that you bring to the online store.
+    Push(push::Push),
+    /// Ask for features of some entities, as a service would.
+    Get(get::Get),
+    /// Serve features over HTTP.
+    Serve(serve::Serve),
+    /// Compare what a model was trained on with what is in force now.
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Find features, and who owns them.
+    #[command(subcommand)]
+    Catalog(catalog::Command),
+}
+
+/// What a command needs of the arguments that all share.
+struct Context {
+    project: Option<PathBuf>,
+    output: Output,
+}
+
+impl Context {
+    fn app(&self) -> Result<App> {
+        App::find(self.project.as_deref())
+    }
+}
+
+/// How a command ended, short of an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// Done, or: the check says yes.
+    Yes,
+    /// The check says no.
+    No,
+}
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let output = Output { json: arguments.json };
+    let context = Context { project: arguments.project, output };
+    match execute(&context, arguments.command) {
+        Ok(Verdict::Yes) => ExitCode::SUCCESS,
+        Ok(Verdict::No) => ExitCode::from(1),
+        Err(error) => {
+            context.output.error(&error);
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn execute(context: &Context, command: Command) -> Result<Verdict> {
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Error::from(error).context("cannot start threads"))?;
+    runtime.block_on(async {
+        match command {
+            Command::Init(command) => command.run(context),
+            Command::Plan(command) => command.run(context).await,
+            Command::Apply(command) => command.run(context).await,
+            Command::Transform(command) => command.run(context).await,
+            Command::TrainingSet(command) => command.run(context).await,
+            Command::Materialize(command) => command.run(context).await,
+            Command::Push(command) => command.run(context).await,
+            Command::Get(command) => command.run(context).await,
+            Command::Serve(command) => command.run(context).await,
+            Command::Audit(command) => command.run(context).await,
+            Command::Catalog(command) => command.run(context).await,
+        }
+    })
+}
+
+fn exit_code(error: &Error) -> u8 {
+    match error.kind() {
+        Kind::Invalid | Kind::NotFound | Kind::Conflict | Kind::Limit => 2,
+        Kind::Corrupt | Kind::Unavailable => 3,
+        Kind::Transform => 4,
+        Kind::Internal => 70,
+    }
+}

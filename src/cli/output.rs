@@ -1,0 +1,74 @@
+//! What commands print: results to stdout, talk to stderr, progress only on a terminal.
+
+use std::{
+    fmt::Display,
+    io::{self, IsTerminal, Write},
+    sync::Arc,
+    time::Duration,
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::{
+    error::{Error, Result},
+    offline::Progress,
+};
+
+/// Where output goes, and in which form.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Output {
+    /// Whether results are JSON.
+    pub json: bool,
+}
+
+impl Output {
+    /// Prints a result: `text` for people, `data` for programs.
+    pub(super) fn result(self, text: impl Display, data: &impl Serialize) -> Result<()> {
+        let mut stdout = io::stdout().lock();
+        let written = if self.json {
+            let json = serde_json::to_string_pretty(data)
+                .map_err(|error| Error::internal(format!("a result has no JSON form: {error}")))?;
+            writeln!(stdout, "{json}")
+        } else {
+            writeln!(stdout, "{}", text.to_string().trim_end())
+        };
+        // Whoever reads may stop reading: that is no error of ours.
+        match written {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Prints an error, for people or for programs, to stderr.
+    pub(super) fn error(self, error: &Error) {
+        if self.json {
+            let data = serde_json::json!({"error": {
+                "kind": format!("{:?}", error.kind()), "message": error.message(), "hint": error.hint(),
+            }});
+            eprintln!("{data}");
+        } else {
+            eprintln!("error: {error}");
+        }
+    }
+
+    /// A count of rows on the way, where stderr is a terminal.
+    pub(super) fn rows(self, what: &str) -> ProgressBar {
+        if self.json || !io::stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}: {human_pos} rows, {per_sec}, {elapsed}") {
+            bar.set_style(style);
+        }
+        bar.set_message(what.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(120));
+        bar
+    }
+}
+
+/// Rows that are added to a bar.
+pub(super) fn progress(bar: &ProgressBar) -> Progress {
+    let bar = bar.clone();
+    Arc::new(move |rows| bar.inc(rows))
+}

@@ -1,0 +1,40 @@
+//! `unskew push`.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{Context, Verdict, materialize::line};
+use crate::{
+    error::{Context as _, Error, Result},
+    materialize::push,
+};
+
+/// Write rows that you bring to the online store, as if their source had had them.
+#[derive(Debug, Args)]
+pub(super) struct Push {
+    /// The source, or the feature view, that the rows are of.
+    target: String,
+    /// A JSON file with the rows, column by column: {"customer_id": [1], "ordered_at": ["1998-06-30"]}.
+    file: PathBuf,
+}
+
+impl Push {
+    pub(super) async fn run(self, context: &Context) -> Result<Verdict> {
+        let app = context.app()?;
+        let shown = || self.file.display().to_string();
+        let text = fs::read_to_string(&self.file).context(shown)?;
+        let rows: BTreeMap<String, Vec<Value>> = serde_json::from_str(&text).map_err(|error| {
+            Error::invalid(format!("nothing pushed: {}: {error}", shown()))
+                .with_hint("rows are a JSON object with a list of values for each column")
+        })?;
+        let in_force = app.in_force().await?;
+        let store = app.store()?;
+        let pushed = push(&in_force, &self.target, &rows, store.as_ref()).await?;
+        let lines: Vec<String> = pushed.iter().map(|(view, written)| line(view, written)).collect();
+        let data: BTreeMap<_, _> = pushed.iter().map(|(view, written)| (view, json!(written))).collect();
+        context.output.result(lines.join("\n"), &data)?;
+        Ok(Verdict::Yes)
+    }
+}

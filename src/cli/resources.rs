@@ -1,0 +1,60 @@
+//! What an offline command may use.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::{error::{Error, Result}, offline::Resources};
+
+/// What an offline command may use; no choice changes a value.
+#[derive(Debug, Args)]
+pub(super) struct ResourceArguments {
+    /// How many partitions to work on at once; one for each core, where it is not given.
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// How many rows a batch has.
+    #[arg(long, value_name = "N")]
+    batch_rows: Option<usize>,
+    /// How much memory sorts and joins may take before they spill to disk: 512MB, 4GB.
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    memory_limit: Option<usize>,
+    /// The folder to spill to; the system's folder for temporary files, where it is not given.
+    #[arg(long, value_name = "DIR")]
+    spill: Option<PathBuf>,
+}
+
+impl ResourceArguments {
+    pub(super) fn resources(&self) -> Resources {
+        let usual = Resources::default();
+        Resources {
+            partitions: self.threads.unwrap_or(usual.partitions),
+            batch_size: self.batch_rows.unwrap_or(usual.batch_size),
+            memory: self.memory_limit.or(usual.memory),
+            spill: self.spill.clone().or(usual.spill),
+        }
+    }
+}
+
+/// A size in bytes: a count with KB, MB or GB (powers of ten), or without (bytes).
+fn bytes(text: &str) -> Result<usize> {
+    let units = [("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000), ("", 1)];
+    let parsed = units.iter().find_map(|(unit, size)| {
+        let count: usize = text.strip_suffix(unit)?.trim().parse().ok()?;
+        count.checked_mul(*size)
+    });
+    parsed.filter(|bytes| *bytes > 0).ok_or_else(|| {
+        Error::invalid(format!("not a size: {text:?}")).with_hint("a size is 512MB or 4GB")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, expect) in [("4GB", Some(4_000_000_000)), ("512 MB", Some(512_000_000)), ("7", Some(7)), ("0", None), ("", None), ("4XB", None), ("99999999999999GB", None)] {
+            assert_eq!(bytes(text).ok(), expect, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! `unskew training-set`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Context, Verdict, get::WantedArguments, output::progress, resources::ResourceArguments};
+use crate::{
+    app::now,
+    error::Result,
+    offline::{TrainingRequest, TrainingSetWritten, write_training_set},
+};
+
+/// Build a training dataset, correct at every row's point in time.
+///
+/// The rows are those of the entity dataframe, every one once and in its order, with all of its
+/// columns; the features are added behind them. The file carries a manifest: the fingerprint of
+/// every feature, the definitions and transforms behind it, the files that were read.
+#[derive(Debug, Args)]
+pub(super) struct TrainingSet {
+    /// The entity dataframe: a Parquet file with join keys and a time for every row.
+    #[arg(long, value_name = "FILE")]
+    entities: PathBuf,
+    #[command(flatten)]
+    wanted: WantedArguments,
+    /// The entity dataframe's column with the time of each row.
+    #[arg(long, value_name = "COLUMN", default_value = "event_timestamp")]
+    timestamp_column: String,
+    /// The Parquet file to write; one that is there is replaced when the new one is complete.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    #[command(flatten)]
+    resources: ResourceArguments,
+}
+
+impl TrainingSet {
+    pub(super) async fn run(self, context: &Context) -> Result<Verdict> {
+        let app = context.app()?;
+        let in_force = app.in_force().await?;
+        let sources = app.sources(&in_force, &self.resources.resources()).await?;
+        let request = TrainingRequest {
+            entities: self.entities,
+            wanted: self.wanted.wanted(),
+            full_names: self.wanted.full_names(),
+            timestamp_column: self.timestamp_column,
+        };
+        let bar = context.output.rows("training dataset");
+        let progress = progress(&bar);
+        let written = write_training_set(&in_force, &sources, &request, &self.output, now(), progress).await;
+        bar.finish_and_clear();
+        let TrainingSetWritten { manifest, row_errors } = written?;
+        let mut text = format!(
+            "{}: {} rows, {} features, snapshot {}\ncontent {}",
+            self.output.display(),
+            manifest.rows,
+            manifest.columns.len(),
+            manifest.snapshot,
+            manifest.content_hash,
+        );
+        for (view, errors) in &row_errors {
+            text.push_str(&format!("\n{view}: {} rows null because the function refused them, e.g. {}", errors.count, errors.example));
+        }
+        let data = json!({
+            "file": self.output, "rows": manifest.rows, "snapshot": manifest.snapshot,
+            "content_hash": manifest.content_hash, "columns": manifest.columns, "row_errors": row_errors,
+        });
+        context.output.result(text, &data)?;
+        Ok(Verdict::Yes)
+    }
+}

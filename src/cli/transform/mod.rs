@@ -1,0 +1,91 @@
+//! `unskew transform`: from a crate to a published component, and what can be asked of one.
+
+mod build;
+mod inspect;
+mod list;
+mod new;
+mod publish;
+mod run;
+mod test;
+
+use std::{fs, path::PathBuf, sync::Arc};
+
+use clap::Subcommand;
+
+use super::{Context, Verdict};
+use crate::{
+    error::{Context as _, Error, Result},
+    name::{TransformName},
+    wasm::{self, Runtime, Transform},
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Start a crate for a transform.
+    New(new::New),
+    /// Compile a crate into a component.
+    Build(build::Build),
+    /// Show the functions of a component, with their types.
+    Inspect(inspect::Inspect),
+    /// Run a crate's tests natively, and its cases on the component.
+    Test(test::Test),
+    /// Put a component into the registry under its name and version.
+    Publish(publish::Publish),
+    /// Run a Parquet file through a function, into a Parquet file.
+    Run(run::Run),
+    /// List what is published.
+    List(list::List),
+}
+
+impl Command {
+    pub(super) async fn run(self, context: &Context) -> Result<Verdict> {
+        match self {
+            Self::New(command) => command.run(context),
+            Self::Build(command) => command.run(context),
+            Self::Inspect(command) => command.run(context).await,
+            Self::Test(command) => command.run(context),
+            Self::Publish(command) => command.run(context).await,
+            Self::Run(command) => command.run(context).await,
+            Self::List(command) => command.run(context).await,
+        }
+    }
+}
+
+/// The bytes of a component, and the name they go by.
+struct Found {
+    name: Option<TransformName>,
+    bytes: Vec<u8>,
+}
+
+/// Finds a component by what a user typed: the folder of a crate (built now), a file, or the name
+/// of a published transform.
+async fn find(context: &Context, typed: &str) -> Result<Found> {
+    let path = PathBuf::from(typed);
+    if path.is_dir() {
+        let built = wasm::build(&path)?;
+        return Ok(Found { name: Some(built.name), bytes: built.component });
+    }
+    if path.is_file() {
+        return Ok(Found { name: None, bytes: fs::read(&path).context(|| typed.to_owned())? });
+    }
+    let Ok(name) = typed.parse::<TransformName>() else {
+        return Err(Error::not_found(format!("no transform {typed:?}"))
+            .with_hint("name a crate's folder, a component's file, or team/name@version in the registry"));
+    };
+    let registry = context.app()?.registry()?;
+    let digest = registry.resolve(&name).await?;
+    let bytes = registry.component(&digest).await?.to_vec();
+    Ok(Found { name: Some(name), bytes })
+}
+
+/// The runtime: with the project's limits where there is a project, with the usual ones elsewhere.
+fn runtime(context: &Context) -> Result<Runtime> {
+    match context.app() {
+        Ok(app) => app.runtime(),
+        Err(_) => Runtime::new(wasm::Limits::default(), None),
+    }
+}
+
+fn load(context: &Context, found: &Found) -> Result<Arc<Transform>> {
+    runtime(context)?.load(&found.bytes)
+}

@@ -1,0 +1,215 @@
+//! Tables of feature views of both kinds, made nodes.
+
+use super::{DESCRIPTION, about, check_name, data_type_of};
+use crate::{
+    definition::{
+        OnError,
+        parse::{
+            node::{
+                Bound, FeatureNode, FeatureNodes, FeatureViewNode, OnDemandNode, Origin, UseNode,
+            },
+            table::{Key, Table, Value, to_json},
+        },
+        problem::Located,
+    },
+    error::{Context, Error, Result},
+    name::FunctionName,
+    time::Span,
+    value::{DataType, Scalar},
+};
+
+const ENTITIES: Key = Key::required("entities", "entities = [\"customer\"]");
+const SOURCE: Key = Key::required("source", "source = \"orders\"");
+const TTL: Key = Key::optional("ttl", "ttl = \"30d\"");
+const ONLINE: Key = Key::optional("online", "online = false");
+const FEATURES: Key = Key::required("features", "features = { spend_30d = \"float64\" }");
+const USED: Key = Key::required("transform", "transform = \"commerce/basket@1.0.0#basket\"");
+const NO_TRANSFORM: Key = Key::optional("transform", USED.example);
+const INPUTS: Key = Key::optional("inputs", "inputs = { amount = \"amount_usd\" }");
+const REQUESTED: Key = Key::optional("inputs", "inputs = { amount = \"purchases:spend_30d\" }");
+const PARAMS: Key = Key::optional("params", "params = { mean = 37.2 }");
+const ON_ERROR: Key = Key::optional("on_error", "on_error = \"fail\"");
+const TYPE: Key = Key::required("type", "type = \"float64\"");
+const COLUMN: Key = Key::optional("column", "column = \"spend\"");
+const DEFAULT: Key = Key::optional("default", "default = 0.0");
+
+pub(in crate::definition::parse) fn feature_view(mut table: Table) -> FeatureViewNode {
+    let node = FeatureViewNode {
+        entities: entities(&mut table),
+        source: table.string(SOURCE),
+        ttl: ttl(&mut table),
+        online: table.boolean(ONLINE).unwrap_or(true),
+        origin: origin(&mut table),
+        features: features(&mut table),
+        about: about(&mut table),
+    };
+    table.finish();
+    node
+}
+
+fn entities(table: &mut Table) -> Vec<Located<String>> {
+    let at = table.place_of(ENTITIES);
+    let entities = table.strings(ENTITIES);
+    if let (Some(at), Some([])) = (at, entities.as_deref()) {
+        table.refuse(ENTITIES, at, "empty", "a list of entities");
+    }
+    entities.unwrap_or_default()
+}
+
+fn ttl(table: &mut Table) -> Option<Span> {
+    let ttl: Located<Span> = table.parsed(TTL)?;
+    if ttl.value.0 > 0 {
+        return Some(ttl.value);
+    }
+    let error = Error::invalid(format!("\"ttl\" of {} is 0", table.what));
+    table.problems.add(
+        ttl.at,
+        error.with_hint("leave it out if rows of any age will do"),
+    );
+    None
+}
+
+fn origin(table: &mut Table) -> Origin {
+    if table.has_or_misspells(USED) {
+        return Origin::Function(transform(table, INPUTS, |column| Ok(column.to_owned())));
+    }
+    table.value(NO_TRANSFORM);
+    for key in [INPUTS, PARAMS, ON_ERROR] {
+        if let (Some(at), Some(_)) = (table.place_of(key), table.value(key)) {
+            table.refuse(key, at, "there without \"transform\"", "left out");
+        }
+    }
+    Origin::Columns
+}
+
+pub(in crate::definition::parse) fn on_demand(mut table: Table) -> OnDemandNode {
+    let node = OnDemandNode {
+        transform: transform(&mut table, REQUESTED, str::parse),
+        features: features(&mut table),
+        about: about(&mut table),
+    };
+    table.finish();
+    node
+}
+
+/// `None` where it is not known which function is meant, or what its inputs and params are.
+fn transform<B>(
+    table: &mut Table,
+    inputs: Key,
+    read: impl Fn(&str) -> Result<B>,
+) -> Option<UseNode<B>> {
+    let function: Option<Located<FunctionName>> = table.parsed(USED);
+    let inputs = bindings(table, inputs, |table, name, value| {
+        let what = format!("input \"{name}\" of {}", table.what);
+        let text = table.text(&what, inputs.example, value)?;
+        let binding = read(&text.value).context(|| what);
+        let value = table.problems.take(text.at, binding)?;
+        Some(Located { value, at: text.at })
+    });
+    let params = bindings(table, PARAMS, |table, name, value| {
+        let what = format!("param \"{name}\" of {}", table.what);
+        constant(table, &what, value)
+    });
+    let words = [("null", OnError::Null), ("fail", OnError::Fail)];
+    let on_error = table.word(ON_ERROR, &words).unwrap_or_default();
+    Some(UseNode {
+        function: function?,
+        inputs: inputs?,
+        params: params?,
+        on_error,
+    })
+}
+
+/// What is bound under a key; nothing where the key is left out, `None` where it is no table.
+fn bindings<'a, B>(
+    table: &mut Table<'a, '_>,
+    key: Key,
+    read: impl Fn(&mut Table<'a, '_>, &str, Value<'a>) -> Option<Located<B>>,
+) -> Option<Vec<Bound<B>>> {
+    if table.place_of(key).is_none() {
+        table.value(key);
+        return Some(Vec::new());
+    }
+    let entries = table.entries(key)?;
+    let bound = entries.into_iter().map(|(name, value)| Bound {
+        to: read(table, &name.value, value),
+        name,
+    });
+    Some(bound.collect())
+}
+
+/// A value that messages call `what`, in JSON.
+fn constant(table: &mut Table, what: &str, value: Value) -> Option<Located<serde_json::Value>> {
+    let json = to_json(value.value);
+    if json.is_none() {
+        let error = Error::invalid(format!("{what} is no constant"));
+        let hint =
+            "a constant is a number of 64 bits, a text, true, false, a date or time, or a list";
+        table.problems.add(value.at, error.with_hint(hint));
+    }
+    Some(Located {
+        value: json?,
+        at: value.at,
+    })
+}
+
+fn features(table: &mut Table) -> Option<FeatureNodes> {
+    let at = table.place_of(FEATURES);
+    let entries = table.entries(FEATURES)?;
+    if let (Some(at), []) = (at, entries.as_slice()) {
+        table.refuse(FEATURES, at, "empty", "a table of names and types");
+    }
+    let features = entries.into_iter().map(|(name, value)| {
+        let node = feature(table, &name, value);
+        (
+            name.value,
+            Located {
+                value: node,
+                at: name.at,
+            },
+        )
+    });
+    Some(features.collect())
+}
+
+/// A feature is a type, or a table with a type in it.
+fn feature(view: &mut Table, name: &Located<String>, value: Value) -> Option<FeatureNode> {
+    let what = format!("feature \"{}\" of {}", name.value, view.what);
+    check_name(&what, name, view.problems);
+    let Some(table) = value.value.as_table() else {
+        return Some(FeatureNode {
+            data_type: data_type_of(view, &what, FEATURES.example, value)?,
+            column: name.clone(),
+            default: None,
+            description: String::new(),
+        });
+    };
+    let mut table = Table::new(what.clone(), name.at, table, view.problems);
+    let data_type = table.value(TYPE);
+    let data_type =
+        data_type.and_then(|value| data_type_of(&mut table, &what, TYPE.example, value));
+    let column = match table.value(COLUMN) {
+        Some(value) => table.text(&table.name_of(COLUMN), COLUMN.example, value),
+        None => Some(name.clone()),
+    };
+    let default = default(&mut table, data_type.as_ref().map(|located| located.value));
+    let description = table.string(DESCRIPTION);
+    table.finish();
+    Some(FeatureNode {
+        data_type: data_type?,
+        column: column?,
+        default: default?,
+        description: description.map(|text| text.value).unwrap_or_default(),
+    })
+}
+
+/// The default of a feature, if it has one; `None` where it is no value of the feature's type.
+fn default(table: &mut Table, data_type: Option<DataType>) -> Option<Option<Scalar>> {
+    let Some(value) = table.value(DEFAULT) else {
+        return Some(None);
+    };
+    let what = table.name_of(DEFAULT);
+    let value = constant(table, &what, value)?;
+    let scalar = Scalar::from_json(&value.value, data_type?).context(|| what);
+    table.problems.take(value.at, scalar).map(Some)
+}

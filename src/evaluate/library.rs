@@ -1,0 +1,41 @@
+//! The transforms in force, compiled.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    definition::State,
+    error::{Context, Error, Result},
+    name::TransformName,
+    registry::Registry,
+    wasm::{Runtime, Transform},
+};
+
+/// Every transform that a state of definitions uses, ready to be called.
+#[derive(Debug)]
+pub struct Library(BTreeMap<TransformName, Arc<Transform>>);
+
+impl Library {
+    /// Reads the components from the registry, verified against their digests, and loads them.
+    ///
+    /// # Errors
+    /// Those of [`Registry::component`] and [`Runtime::load`], naming the transform.
+    pub async fn load(state: &State, registry: &Registry, runtime: &Runtime) -> Result<Self> {
+        let mut transforms = BTreeMap::new();
+        for (name, pinned) in &state.transforms {
+            let outcome = || format!("cannot load {name}");
+            let bytes = registry.component(&pinned.digest).await.context(outcome)?;
+            let transform = runtime.load(&bytes).context(outcome)?;
+            transforms.insert(name.clone(), transform);
+        }
+        Ok(Self(transforms))
+    }
+
+    /// A transform of the state.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Internal`] when the state does not pin it.
+    pub fn get(&self, name: &TransformName) -> Result<Arc<Transform>> {
+        let transform = self.0.get(name).map(Arc::clone);
+        transform.ok_or_else(|| Error::internal(format!("{name} is used and not pinned")))
+    }
+}

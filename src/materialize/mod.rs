@@ -1,0 +1,117 @@
+//! Rows into the online store: the newest of every entity out of a source, or rows that a caller
+//! pushes. Both are made features by the same function and written by the same writer.
+
+mod ledger;
+mod push;
+mod writer;
+
+use std::collections::BTreeMap;
+
+use futures::TryStreamExt as _;
+
+pub use ledger::Ledger;
+pub use push::{Pushed, push};
+pub use writer::{ViewWriter, Written};
+
+use crate::{
+    definition::FeatureView,
+    error::{Error, Result},
+    evaluate::InForce,
+    offline::{SourceFile, Sources, latest_rows},
+    online::OnlineStore,
+    time::Timestamp,
+};
+
+/// The event times to read, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Window {
+    /// From a moment (or from the beginning) to another.
+    Between(Option<Timestamp>, Timestamp),
+    /// Up to a moment, from where the last run ended if no source file has changed since, and from
+    /// the beginning otherwise: so that rows that come late, or are corrected, are not lost.
+    Incremental(Timestamp),
+}
+
+/// What a run did for one view.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Where it started to read; `None` is the beginning.
+    pub from: Option<Timestamp>,
+    /// What was written.
+    pub written: Written,
+}
+
+/// The views that can be materialized: those named, or every one that is online.
+///
+/// # Errors
+/// [`crate::error::Kind::NotFound`] for a name that is no feature view,
+/// [`crate::error::Kind::Invalid`] for one that is not online.
+pub fn views<'a>(in_force: &'a InForce, named: &[String]) -> Result<BTreeMap<&'a str, &'a FeatureView>> {
+    let all = &in_force.state.definitions.feature_views;
+    if named.is_empty() {
+        let online = all.iter().filter(|(_, view)| view.online);
+        return Ok(online.map(|(name, view)| (name.as_str(), view)).collect());
+    }
+    let find = |name: &String| match all.get_key_value(name) {
+        Some((name, view)) if view.online => Ok((name.as_str(), view)),
+        Some(_) => Err(Error::invalid(format!("Feature view {name} is not online"))
+            .with_hint("set online = true in its definition and apply")),
+        None => Err(Error::not_found(format!("Feature view {name} does not exist"))
+            .with_hint(crate::error::did_you_mean(name, all.keys().map(String::as_str)))),
+    };
+    named.iter().map(find).collect()
+}
+
+/// Materializes a view: reads the newest row of every entity within the window and writes it,
+/// newest wins. `progress` is told of rows as they are written.
+///
+/// A run that is cut off anywhere has lost nothing: the next one writes what it did not.
+///
+/// # Errors
+/// Those of the sources, of the view's function where its definition says so, and of the store;
+/// [`crate::error::Kind::Invalid`] for a window that ends after `now` or before it starts.
+pub async fn materialize(
+    in_force: &InForce,
+    name: &str,
+    window: Window,
+    now: Timestamp,
+    sources: &Sources,
+    store: &dyn OnlineStore,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Report> {
+    let writer = ViewWriter::new(in_force, name)?;
+    let files = SourceFile::all(sources.files(writer.source())?)?;
+    let (from, to) = match window {
+        Window::Between(from, to) => (from, to),
+        Window::Incremental(to) => {
+            let ledger = Ledger::read(&in_force.project, name, store).await?;
+            (ledger.and_then(|ledger| ledger.resume(&writer.fingerprint(), &files)), to)
+        }
+    };
+    check_window(from, to, now)?;
+    let mut rows = latest_rows(sources, writer.source(), writer.layout(), from, to).await?;
+    let mut report = Report { from, ..Report::default() };
+    while let Some(batch) = rows.try_next().await? {
+        let written = writer.write(&batch, store).await?;
+        progress(written.rows);
+        report.written += written;
+    }
+    if from.is_none() || matches!(window, Window::Incremental(_)) {
+        let ledger = Ledger { rows: writer.fingerprint(), through: to, files };
+        ledger.write(&in_force.project, name, now, store).await?;
+    }
+    Ok(report)
+}
+
+fn check_window(from: Option<Timestamp>, to: Timestamp, now: Timestamp) -> Result<()> {
+    if to > now {
+        return Err(Error::invalid(format!("nothing materialized: the end {to} is after now, {now}"))
+            .with_hint("an end in the future would hide the rows that come until then"));
+    }
+    match from {
+        Some(from) if from > to => {
+            Err(Error::invalid(format!("nothing materialized: the start {from} is after the end {to}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,188 @@
+//! Source rows of a view, made features and written to the online store.
+
+use std::{collections::BTreeMap, ops::AddAssign};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, RecordBatch},
+    datatypes::{Schema, TimestampMicrosecondType, UInt64Type},
+};
+use serde::Serialize;
+
+use crate::{
+    digest::Digest,
+    error::{Error, Result, did_you_mean},
+    evaluate::{InForce, StoredFeatures},
+    offline::{CREATED, EVENT, HASH, Layout, key_column},
+    online::{
+        EntityKeys, FingerprintPrefix, OnlineStore, RowBatch, RowVersion, StoredColumns, ViewId, WriteReport,
+        encode_value,
+    },
+    time::Timestamp,
+    value::{DataType, Field, RowEncoder},
+};
+
+/// How many messages of rows without a value a report keeps.
+const EXAMPLES: usize = 3;
+
+/// What became of the rows that were written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Written {
+    /// Rows that were read.
+    pub rows: u64,
+    /// What the store did with them.
+    pub store: WriteReport,
+    /// Rows with a null among their join keys: they are of no entity and are not written.
+    pub without_key: u64,
+    /// Rows for which the view's function had no value: stored as null.
+    pub row_errors: u64,
+    /// The first few messages of those.
+    pub examples: Vec<String>,
+}
+
+impl AddAssign for Written {
+    fn add_assign(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.store += other.store;
+        self.without_key += other.without_key;
+        self.row_errors += other.row_errors;
+        let room = EXAMPLES.saturating_sub(self.examples.len());
+        self.examples.extend(other.examples.into_iter().take(room));
+    }
+}
+
+/// Writes rows of one view.
+#[derive(Debug)]
+pub struct ViewWriter {
+    id: ViewId,
+    source: String,
+    keys: Vec<Field>,
+    content: Vec<Field>,
+    features: StoredFeatures,
+    stored: StoredColumns,
+    fingerprint: Digest,
+}
+
+impl ViewWriter {
+    /// A writer for a view.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::NotFound`] when there is no such view, and those of
+    /// [`StoredFeatures::new`].
+    pub fn new(in_force: &InForce, name: &str) -> Result<Self> {
+        let definitions = &in_force.state.definitions;
+        let view = definitions.feature_views.get(name).ok_or_else(|| {
+            let known = definitions.feature_views.keys().map(String::as_str);
+            Error::not_found(format!("Feature view {name} does not exist"))
+                .with_hint(did_you_mean(name, known))
+        })?;
+        let fingerprint = in_force.fingerprints.rows(name);
+        let names = view.features.keys().map(String::as_str);
+        let read = view.features.values().map(|feature| (feature.column.as_str(), feature.data_type));
+        Ok(Self {
+            id: ViewId::of(&in_force.project, name),
+            source: view.source.clone(),
+            keys: fields(definitions.join_keys(view)),
+            content: in_force.state.content(view),
+            features: StoredFeatures::new(view, names, &in_force.library)?,
+            stored: StoredColumns::new(read),
+            fingerprint: fingerprint.ok_or_else(|| Error::internal(format!("view {name} has no fingerprint")))?,
+        })
+    }
+
+    /// The source of the view.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The join keys of the view.
+    pub fn keys(&self) -> &[Field] {
+        &self.keys
+    }
+
+    /// The columns of a source row that the features are made from.
+    pub fn content(&self) -> &[Field] {
+        &self.content
+    }
+
+    /// The layout of the source rows that it takes.
+    pub fn layout(&self) -> Layout {
+        let keys = self.keys.iter().map(|key| (key.name.clone(), key.data_type));
+        Layout { keys: keys.collect(), content: self.content.clone() }
+    }
+
+    /// The fingerprint of the view's rows.
+    pub fn fingerprint(&self) -> Digest {
+        self.fingerprint
+    }
+
+    /// Makes features of rows of the form that [`crate::offline::latest_rows`] gives, and writes them.
+    ///
+    /// # Errors
+    /// Those of [`StoredFeatures::run`] and of the store.
+    pub async fn write(&self, rows: &RecordBatch, store: &dyn OnlineStore) -> Result<Written> {
+        let keys = self.keys.iter().map(|key| column(rows, &key_column(&key.name)));
+        let keys = EntityKeys::encode(&self.keys, &keys.collect::<Result<Vec<_>>>()?)?;
+        let evaluated = self.features.run(&self.content_of(rows)?)?;
+        let versions = Versions::of(rows)?;
+        let columns = self.stored.pick(&evaluated.columns);
+        let encoder = RowEncoder::new(self.stored.fields(), &columns)?;
+        let fingerprint = FingerprintPrefix::from(&self.fingerprint);
+        let mut batch = RowBatch::with_capacity(rows.num_rows(), rows.num_rows() * 64);
+        for (row, key) in keys.iter().enumerate() {
+            if let Some(key) = key {
+                batch.push(key, versions.at(row), |out| encode_value(fingerprint, &encoder, row, out));
+            }
+        }
+        Ok(Written {
+            rows: rows.num_rows() as u64,
+            without_key: (rows.num_rows() - batch.len()) as u64,
+            store: store.write(self.id, batch).await?,
+            row_errors: evaluated.errors.len() as u64,
+            examples: evaluated.errors.into_iter().take(EXAMPLES).map(|error| error.message).collect(),
+        })
+    }
+
+    fn content_of(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let columns = self.content.iter().map(|field| column(rows, &field.name));
+        let schema = Schema::new(self.content.iter().map(Field::to_arrow).collect::<Vec<_>>());
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        RecordBatch::try_new_with_options(schema.into(), columns.collect::<Result<_>>()?, &options)
+            .map_err(|error| Error::internal(format!("the content of source rows is uneven: {error}")))
+    }
+}
+
+/// The versions of rows to write.
+struct Versions {
+    event: ArrayRef,
+    created: ArrayRef,
+    content: ArrayRef,
+}
+
+impl Versions {
+    fn of(rows: &RecordBatch) -> Result<Self> {
+        Ok(Self {
+            event: column(rows, EVENT)?,
+            created: column(rows, CREATED)?,
+            content: column(rows, HASH)?,
+        })
+    }
+
+    fn at(&self, row: usize) -> RowVersion {
+        let created = self.created.as_primitive::<TimestampMicrosecondType>();
+        RowVersion {
+            event: Timestamp(self.event.as_primitive::<TimestampMicrosecondType>().value(row)),
+            created: created.is_valid(row).then(|| Timestamp(created.value(row))),
+            content: self.content.as_primitive::<UInt64Type>().value(row),
+        }
+    }
+}
+
+fn fields(types: BTreeMap<String, DataType>) -> Vec<Field> {
+    let field = |(name, data_type)| Field { name, data_type, nullable: true, documentation: String::new() };
+    types.into_iter().map(field).collect()
+}
+
+fn column(rows: &RecordBatch, name: &str) -> Result<ArrayRef> {
+    let column = rows.column_by_name(name).cloned();
+    column.ok_or_else(|| Error::internal(format!("the rows to write lack column \"{name}\"")))
+}

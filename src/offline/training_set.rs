@@ -1,0 +1,385 @@
+//! Training datasets: the entity dataframe, with every feature as it was at each row's time.
+//!
+//! ```text
+//! entity rows ─► point-in-time join with every view's source rows ─► features ─► order ─► Parquet
+//! ```
+//! The features are made by the very functions that serving and materialization call
+//! ([`crate::evaluate`]); what is joined here are the source rows that they are made from.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arrow::{
+    array::{Array, ArrayRef, RecordBatch, RecordBatchOptions},
+    datatypes::{Field as ArrowField, Schema},
+};
+use datafusion::{dataframe::DataFrame, logical_expr::ident};
+use serde::Serialize;
+
+use super::{
+    BatchFunction, Content, EntityDataframe, JoinSpec, Layout, MANIFEST_KEY, Manifest, ManifestColumn, Progress,
+    RequestRecord, SourceFile, Sources, ViewJoin, errors::from_datafusion, in_order, join_views, stream::stream,
+    transform, write_parquet,
+};
+use crate::{
+    definition::{
+        Source,
+        retrieval::{EVENT_TIME, Retrieval, ViewRead, Wanted},
+    },
+    error::{Error, Result},
+    evaluate::{InForce, OnDemand, StoredFeatures},
+    name::FeatureRef,
+    time::Timestamp,
+    value::Field,
+    wasm::RowError,
+};
+
+/// What a training dataset is made of.
+#[derive(Debug, Clone)]
+pub struct TrainingRequest {
+    /// The entity dataframe: a Parquet file.
+    pub entities: PathBuf,
+    /// Which features.
+    pub wanted: Wanted,
+    /// Whether the columns are called `view__feature`.
+    pub full_names: bool,
+    /// The entity dataframe's column with the time of each row.
+    pub timestamp_column: String,
+}
+
+/// A training dataset that was written.
+#[derive(Debug)]
+pub struct TrainingSetWritten {
+    /// What the file says of itself.
+    pub manifest: Manifest,
+    /// Rows for which a view's function had no value, by view.
+    pub row_errors: BTreeMap<String, RowErrors>,
+}
+
+/// Rows for which a function had no value.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct RowErrors {
+    /// How many.
+    pub count: u64,
+    /// The message of one of them.
+    pub example: String,
+}
+
+impl RowErrors {
+    /// Adds the errors of a batch. The example is the least of the messages, so that it does not
+    /// depend on which batch came first.
+    pub fn add(&mut self, errors: &[RowError]) {
+        self.count += errors.len() as u64;
+        if let Some(least) = errors.iter().map(|error| &error.message).min()
+            && (self.example.is_empty() || *least < self.example)
+        {
+            self.example.clone_from(least);
+        }
+    }
+}
+
+/// Builds a training dataset and writes it to `output`, which is there only when it is complete.
+/// `progress` is told of rows as they are written.
+///
+/// # Errors
+/// Those of [`Retrieval::plan`], of the entity dataframe, of the sources, of a view's function
+/// where its definition says so, and of writing.
+pub async fn write_training_set(
+    in_force: &InForce,
+    sources: &Sources,
+    request: &TrainingRequest,
+    output: &Path,
+    now: Timestamp,
+    progress: Progress,
+) -> Result<TrainingSetWritten> {
+    let retrieval = Retrieval::plan(&in_force.state, &request.wanted, request.full_names)?;
+    let entities = EntityDataframe::open(&request.entities, Some(&request.timestamp_column))?;
+    let rows = entity_rows(sources, &retrieval, &entities, &[])?;
+    let (rows, row_errors) = assemble(in_force, sources, &retrieval, rows, entities.time())?;
+    let mut manifest = manifest(in_force, sources, &retrieval, request, now)?;
+    let metadata = |content: &Content| {
+        manifest.rows = content.rows;
+        manifest.content_hash = content.hash;
+        let text = serde_json::to_string(&manifest)
+            .map_err(|error| Error::internal(format!("a manifest has no JSON form: {error}")))?;
+        Ok(vec![(MANIFEST_KEY.to_owned(), text)])
+    };
+    write_parquet(stream(rows, progress).await?, output, metadata).await?;
+    Ok(TrainingSetWritten { manifest, row_errors: row_errors.take() })
+}
+
+/// The rows of the entity dataframe, without the columns to `leave`.
+pub(super) fn entity_rows(
+    sources: &Sources,
+    retrieval: &Retrieval<'_>,
+    entities: &EntityDataframe,
+    leave: &[&str],
+) -> Result<DataFrame> {
+    let brought = retrieval.join_keys.iter().chain(&retrieval.request);
+    let brought = brought.map(|(name, data_type)| (name.clone(), *data_type)).collect();
+    let rows = entities.read(sources.context(), &brought)?;
+    rows.drop_columns(leave).map_err(from_datafusion)
+}
+
+/// The rows of a training dataset, in the order of the entity rows, and the place where the errors
+/// of its rows are collected while it is read.
+pub(super) fn assemble(
+    in_force: &InForce,
+    sources: &Sources,
+    retrieval: &Retrieval<'_>,
+    rows: DataFrame,
+    time: &str,
+) -> Result<(DataFrame, Collected)> {
+    refuse_taken(&rows, retrieval)?;
+    let carried = rows.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+    let outputs = retrieval.outputs.iter().map(|output| output.name.clone());
+    let columns: Vec<String> = carried.into_iter().chain(outputs).collect();
+    let joins = retrieval.views.iter().map(|read| join(in_force, sources, read, time));
+    let joined = join_views(rows, joins.collect::<Result<Vec<_>>>()?)?;
+    let function = TrainingRow::new(in_force, retrieval, time)?;
+    let collected = function.errors.clone();
+    let computed = transform(joined, Arc::new(function))?;
+    let picked = computed.select(columns.iter().map(ident)).map_err(from_datafusion)?;
+    Ok((in_order(picked)?, collected))
+}
+
+fn refuse_taken(rows: &DataFrame, retrieval: &Retrieval<'_>) -> Result<()> {
+    let taken = |name: &str| rows.schema().has_column_with_unqualified_name(name);
+    match retrieval.outputs.iter().find(|output| taken(&output.name)) {
+        Some(output) => Err(Error::invalid(format!(
+            "no training dataset: the entity dataframe has a column \"{}\" already, as feature {} is called",
+            output.name, output.reference
+        ))
+        .with_hint("take the column out of the entity dataframe, or ask for full feature names")),
+        None => Ok(()),
+    }
+}
+
+/// The name of a column of a source row, once it is joined: no other column can have it.
+fn joined_column(view: &str, column: &str) -> String {
+    format!("{view}/{column}")
+}
+
+/// The name of the column with the event time of the source row that was joined.
+fn matched_column(view: &str) -> String {
+    format!("{view}/")
+}
+
+fn join(in_force: &InForce, sources: &Sources, read: &ViewRead<'_>, time: &str) -> Result<ViewJoin> {
+    let content = in_force.state.content(read.view);
+    let outputs = content.iter().map(|field| (field.name.clone(), joined_column(read.name, &field.name)));
+    let layout = Arc::new(Layout { keys: read.join_keys.clone(), content: content.clone() });
+    let source = source(in_force, read)?;
+    let spec = JoinSpec {
+        layout: Arc::clone(&layout),
+        time: time.to_owned(),
+        ttl: read.view.ttl,
+        visible: source.visible,
+        outputs: outputs.collect(),
+        matched_event: Some(matched_column(read.name)),
+    };
+    let rows = sources.rows(&read.view.source, &layout)?;
+    Ok(ViewJoin { rows, spec })
+}
+
+fn source<'a>(in_force: &'a InForce, read: &ViewRead<'_>) -> Result<&'a Source> {
+    let source = in_force.state.definitions.sources.get(&read.view.source);
+    source.ok_or_else(|| Error::internal(format!("view {} has no source", read.name)))
+}
+
+/// Errors of rows, by view, collected while partitions are computed side by side.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Collected(Arc<Mutex<BTreeMap<String, RowErrors>>>);
+
+impl Collected {
+    pub(super) fn add(&self, view: &str, errors: &[RowError]) {
+        if !errors.is_empty() {
+            let mut collected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            collected.entry(view.to_owned()).or_default().add(errors);
+        }
+    }
+
+    pub(super) fn take(&self) -> BTreeMap<String, RowErrors> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Joined rows → features: what serving does with rows of the online store.
+#[derive(Debug)]
+struct TrainingRow {
+    views: Vec<JoinedView>,
+    on_demand: OnDemand,
+    /// Columns of the entity dataframe that the on-demand views read.
+    request: Vec<String>,
+    time: String,
+    /// Every column of the joined rows that is read.
+    inputs: Vec<String>,
+    /// The columns of the working batch that are the outputs.
+    picked: Vec<String>,
+    outputs: Vec<Field>,
+    errors: Collected,
+}
+
+/// A stored view, as the join gives it.
+#[derive(Debug)]
+struct JoinedView {
+    name: String,
+    content: Vec<Field>,
+    features: StoredFeatures,
+    /// `view:feature`, for each of the features.
+    columns: Vec<String>,
+}
+
+impl TrainingRow {
+    fn new(in_force: &InForce, retrieval: &Retrieval<'_>, time: &str) -> Result<Self> {
+        let output = |output: &crate::definition::retrieval::Output<'_>| Field {
+            name: output.name.clone(),
+            data_type: output.feature.data_type,
+            nullable: true,
+            documentation: output.feature.description.clone(),
+        };
+        let views = retrieval.views.iter().map(|read| JoinedView::new(in_force, read));
+        let views: Vec<JoinedView> = views.collect::<Result<_>>()?;
+        let brought = retrieval.request.keys().cloned().chain([time.to_owned()]);
+        Ok(Self {
+            inputs: brought.chain(views.iter().flat_map(JoinedView::inputs)).collect(),
+            views,
+            on_demand: OnDemand::new(retrieval, &in_force.library)?,
+            request: retrieval.request.keys().cloned().collect(),
+            time: time.to_owned(),
+            picked: retrieval.outputs.iter().map(|output| output.reference.to_string()).collect(),
+            outputs: retrieval.outputs.iter().map(output).collect(),
+            errors: Collected::default(),
+        })
+    }
+
+    /// The working batch: see [`crate::definition::retrieval`].
+    fn working(&self, joined: &RecordBatch) -> Result<RecordBatch> {
+        let mut names = vec![EVENT_TIME.to_owned()];
+        let mut columns = vec![column(joined, &self.time)?];
+        for name in &self.request {
+            names.push(name.clone());
+            columns.push(column(joined, name)?);
+        }
+        for view in &self.views {
+            names.extend(view.columns.iter().cloned());
+            columns.extend(view.take(joined, &self.errors)?);
+        }
+        batch(&names, columns, joined.num_rows())
+    }
+}
+
+impl BatchFunction for TrainingRow {
+    fn name(&self) -> &str {
+        "features"
+    }
+
+    fn inputs(&self) -> &[String] {
+        &self.inputs
+    }
+
+    fn outputs(&self) -> &[Field] {
+        &self.outputs
+    }
+
+    fn run(&self, joined: &RecordBatch) -> Result<Vec<ArrayRef>> {
+        let computed = self.on_demand.run(self.working(joined)?)?;
+        for (view, errors) in &computed.errors {
+            self.errors.add(view, errors);
+        }
+        self.picked.iter().map(|name| column(&computed.batch, name)).collect()
+    }
+}
+
+impl JoinedView {
+    fn new(in_force: &InForce, read: &ViewRead<'_>) -> Result<Self> {
+        let names = || read.features.keys().copied();
+        let reference = |feature: &str| FeatureRef { view: read.name.to_owned(), feature: feature.to_owned() };
+        Ok(Self {
+            name: read.name.to_owned(),
+            content: in_force.state.content(read.view),
+            features: StoredFeatures::new(read.view, names(), &in_force.library)?,
+            columns: names().map(|feature| reference(feature).to_string()).collect(),
+        })
+    }
+
+    /// The columns of the joined rows that it reads.
+    fn inputs(&self) -> impl Iterator<Item = String> {
+        let content = self.content.iter().map(|field| joined_column(&self.name, &field.name));
+        content.chain([matched_column(&self.name)])
+    }
+
+    fn take(&self, joined: &RecordBatch, errors: &Collected) -> Result<Vec<ArrayRef>> {
+        let columns = self.content.iter().map(|field| column(joined, &joined_column(&self.name, &field.name)));
+        let names: Vec<String> = self.content.iter().map(|field| field.name.clone()).collect();
+        let content = batch(&names, columns.collect::<Result<_>>()?, joined.num_rows())?;
+        let matched = column(joined, &matched_column(&self.name))?;
+        let evaluated = match matched.nulls() {
+            Some(matched) => self.features.run_matched(&content, matched)?,
+            None => self.features.run(&content)?,
+        };
+        errors.add(&self.name, &evaluated.errors);
+        Ok(evaluated.columns)
+    }
+}
+
+fn column(batch: &RecordBatch, name: &str) -> Result<ArrayRef> {
+    let column = batch.column_by_name(name).cloned();
+    column.ok_or_else(|| Error::internal(format!("the joined rows lack column \"{name}\"")))
+}
+
+fn batch(names: &[String], columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+    let fields = names.iter().zip(&columns).map(|(name, column)| ArrowField::new(name, column.data_type().clone(), true));
+    let schema = Schema::new(fields.collect::<Vec<_>>());
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(schema.into(), columns, &options)
+        .map_err(|error| Error::internal(format!("the joined rows are uneven: {error}")))
+}
+
+fn manifest(
+    in_force: &InForce,
+    sources: &Sources,
+    retrieval: &Retrieval<'_>,
+    request: &TrainingRequest,
+    now: Timestamp,
+) -> Result<Manifest> {
+    let mut columns = BTreeMap::new();
+    for output in &retrieval.outputs {
+        let fingerprint = in_force.fingerprints.feature(&output.reference).ok_or_else(|| {
+            Error::internal(format!("feature {} has no fingerprint", output.reference))
+        })?;
+        columns.insert(output.name.clone(), ManifestColumn { feature: output.reference.clone(), fingerprint });
+    }
+    let mut inputs = BTreeSet::new();
+    for read in &retrieval.views {
+        inputs.extend(sources.files(&read.view.source)?.iter().cloned());
+    }
+    let roots: Vec<_> = columns.values().map(|column| column.fingerprint).collect();
+    let service = match &request.wanted {
+        Wanted::Service(name) => Some(name.clone()),
+        Wanted::Features(_) => None,
+    };
+    let documents = in_force.fingerprints.closure(&roots);
+    Ok(Manifest {
+        format: 1,
+        project: in_force.project.clone(),
+        snapshot: in_force.sequence,
+        created_at: now,
+        request: RequestRecord {
+            entities: SourceFile::of(&request.entities)?,
+            timestamp_column: request.timestamp_column.clone(),
+            service,
+            features: retrieval.outputs.iter().map(|output| output.reference.clone()).collect(),
+            full_names: request.full_names,
+        },
+        inputs: SourceFile::all(&inputs)?,
+        rows: 0,
+        content_hash: crate::digest::Digest::of([]),
+        columns,
+        labels: in_force.fingerprints.labels().clone(),
+        documents,
+    })
+}

@@ -1,0 +1,230 @@
+//! The online store in a folder of this machine: LMDB.
+//!
+//! Readers take no lock and see one state; there is one writer at a time, in whatever process. So
+//! another process can materialize while the server reads. A commit is on the disk when it
+//! returns, and a crash leaves the state of the last one.
+
+mod environment;
+mod gate;
+mod sample;
+#[cfg(test)]
+mod tests;
+
+use std::{cmp::Reverse, path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use environment::{Environment, Tables};
+use heed::{
+    RwTxn,
+    types::{Bytes, DecodeIgnore},
+};
+
+use super::{
+    EntityKeys, MAX_ENTITY_KEY, OnlineStore, ReadRows, RowBatch, StoredRow, ViewId, WriteReport,
+};
+use crate::error::{Error, Result};
+
+/// How many rows are written or deleted in one transaction: enough to spread the price of a
+/// commit (the disk is waited for), few enough that other writers get their turn.
+const ROWS_PER_TRANSACTION: usize = 16_384;
+
+/// How an [`EmbeddedStore`] is opened.
+#[derive(Debug, Clone)]
+pub struct EmbeddedOptions {
+    /// Bytes of address space that the store begins with. They cost no memory and no disk; when
+    /// they are used up the map is doubled, for which readers of this process wait a moment.
+    pub map_size: u64,
+    /// Where the doubling ends: the greatest size of the store in bytes.
+    pub max_map_size: u64,
+    /// How many threads, of all processes together, may have read from the store. The process
+    /// that opens it first decides.
+    pub max_readers: u32,
+}
+
+impl Default for EmbeddedOptions {
+    fn default() -> Self {
+        Self {
+            map_size: 16 << 30,
+            max_map_size: 1 << 40,
+            max_readers: 1024,
+        }
+    }
+}
+
+/// An [`OnlineStore`] in a folder. Any number of processes may have it open.
+#[derive(Debug, Clone)]
+pub struct EmbeddedStore {
+    environment: Arc<Environment>,
+}
+
+impl EmbeddedStore {
+    /// Opens the store in a folder of a local disk (a network's file system does not do), and
+    /// makes it if it is not there. Where this process has it open already, both share it, with
+    /// the options of the first.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`](crate::error::Kind::Invalid) when the folder is none, may not be written
+    /// or has a store of another format; [`Kind::Corrupt`](crate::error::Kind::Corrupt) when its
+    /// files are no store; [`Kind::Unavailable`](crate::error::Kind::Unavailable) when the disk
+    /// fails.
+    pub fn open(folder: impl AsRef<Path>, options: EmbeddedOptions) -> Result<Self> {
+        Environment::open(folder.as_ref(), options).map(|environment| Self { environment })
+    }
+
+    /// Does something that waits for the disk where waiting is allowed.
+    async fn unhurried<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Environment) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let environment = Arc::clone(&self.environment);
+        let done = tokio::task::spawn_blocking(move || work(&environment)).await;
+        done.map_err(|error| Error::internal(format!("the online store did not finish: {error}")))?
+    }
+}
+
+#[async_trait]
+impl OnlineStore for EmbeddedStore {
+    async fn read(&self, views: &[ViewId], keys: &EntityKeys) -> Result<ReadRows> {
+        // Without spawn_blocking: a read of rows that are in memory is over before another thread
+        // would have begun with it.
+        read(&self.environment, views, keys)
+    }
+
+    async fn write(&self, view: ViewId, rows: RowBatch) -> Result<WriteReport> {
+        self.unhurried(move |environment| write(environment, view, &rows))
+            .await
+    }
+
+    async fn sample(&self, view: ViewId, limit: usize, seed: u64) -> Result<RowBatch> {
+        let sampled = move |environment: &Environment| {
+            environment.read(|txn, tables| sample::sample(txn, tables, view, limit, seed))
+        };
+        self.unhurried(sampled).await
+    }
+
+    async fn count(&self, view: ViewId) -> Result<u64> {
+        let count = self
+            .environment
+            .read(|txn, tables| tables.counts.get(txn, view.as_bytes()))?;
+        Ok(count.unwrap_or(0))
+    }
+
+    async fn delete_view(&self, view: ViewId) -> Result<u64> {
+        self.unhurried(move |environment| delete_view(environment, view))
+            .await
+    }
+}
+
+fn read(environment: &Environment, views: &[ViewId], keys: &EntityKeys) -> Result<ReadRows> {
+    environment.read(|txn, tables| {
+        let mut found = ReadRows::with_capacity(views.len(), keys.len());
+        let mut full_key = Vec::with_capacity(MAX_ENTITY_KEY + 8);
+        for view in views {
+            for key in keys.iter() {
+                let row = match key {
+                    Some(key) => {
+                        set_key(&mut full_key, *view, key);
+                        tables.rows.get(txn, &full_key)?
+                    }
+                    None => None,
+                };
+                found.push(row);
+            }
+        }
+        Ok(found)
+    })
+}
+
+fn set_key(full_key: &mut Vec<u8>, view: ViewId, key: &[u8]) {
+    full_key.clear();
+    full_key.extend_from_slice(view.as_bytes());
+    full_key.extend_from_slice(key);
+}
+
+fn write(environment: &Environment, view: ViewId, rows: &RowBatch) -> Result<WriteReport> {
+    if let Some((key, _)) = rows.iter().find(|(key, _)| key.len() > MAX_ENTITY_KEY) {
+        return Err(Error::limit(
+            "an entity's key in bytes",
+            MAX_ENTITY_KEY as u64,
+            0,
+            key.len() as u64,
+        ));
+    }
+    // In the order of the keys, the pages of the tree are visited once each. The newest row of a
+    // key goes first, so that the report does not depend on the order within the batch.
+    let mut sorted: Vec<_> = rows.iter().collect();
+    sorted.sort_unstable_by_key(|(key, row)| (*key, Reverse(row.version), row.value));
+    let mut report = WriteReport::default();
+    for chunk in sorted.chunks(ROWS_PER_TRANSACTION) {
+        report += environment.write(|txn, tables| write_chunk(txn, tables, view, chunk))?;
+    }
+    Ok(report)
+}
+
+fn write_chunk(
+    txn: &mut RwTxn,
+    tables: Tables,
+    view: ViewId,
+    rows: &[(&[u8], StoredRow<'_>)],
+) -> heed::Result<WriteReport> {
+    let mut report = WriteReport::default();
+    let mut added = 0;
+    let mut full_key = Vec::new();
+    for (key, row) in rows {
+        set_key(&mut full_key, view, key);
+        match tables.rows.get(txn, &full_key)? {
+            Some(stored) if stored.version > row.version => report.stale += 1,
+            Some(stored) if stored == *row => report.unchanged += 1,
+            stored => {
+                added += u64::from(stored.is_none());
+                report.written += 1;
+                put(txn, tables, &full_key, row)?;
+            }
+        }
+    }
+    let count = tables.counts.get(txn, view.as_bytes())?.unwrap_or(0);
+    if added > 0 {
+        tables.counts.put(txn, view.as_bytes(), &(count + added))?;
+    }
+    Ok(report)
+}
+
+fn put(txn: &mut RwTxn, tables: Tables, full_key: &[u8], row: &StoredRow<'_>) -> heed::Result<()> {
+    let bytes = tables.rows.remap_data_type::<Bytes>();
+    bytes.put_reserved(txn, full_key, row.stored_len(), |space| row.write_to(space))
+}
+
+fn delete_view(environment: &Environment, view: ViewId) -> Result<u64> {
+    let mut total = 0;
+    loop {
+        let deleted = environment.write(|txn, tables| delete_chunk(txn, tables, view))?;
+        total += deleted;
+        if deleted < ROWS_PER_TRANSACTION as u64 {
+            return Ok(total);
+        }
+    }
+}
+
+fn delete_chunk(txn: &mut RwTxn, tables: Tables, view: ViewId) -> heed::Result<u64> {
+    let rows = tables.rows.remap_data_type::<DecodeIgnore>();
+    let rows = rows
+        .prefix_iter(txn, view.as_bytes())?
+        .take(ROWS_PER_TRANSACTION);
+    let keys: Vec<Vec<u8>> = rows
+        .map(|row| Ok(row?.0.to_vec()))
+        .collect::<heed::Result<_>>()?;
+    for key in &keys {
+        tables.rows.delete(txn, key)?;
+    }
+    let deleted = keys.len() as u64;
+    let left = tables
+        .counts
+        .get(txn, view.as_bytes())?
+        .unwrap_or(0)
+        .saturating_sub(deleted);
+    match left {
+        0 => drop(tables.counts.delete(txn, view.as_bytes())?),
+        _ => tables.counts.put(txn, view.as_bytes(), &left)?,
+    }
+    Ok(deleted)
+}

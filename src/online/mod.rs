@@ -1,0 +1,95 @@
+//! The online store: the newest row of every entity, read in microseconds.
+//!
+//! A store knows bytes: keys, versions, values. What they mean is said by the codecs beside it:
+//! [`EntityKeys`] makes keys of join keys, [`encode_value`] and [`decode_values`] make values of
+//! features and back. Every store passes the same [`contract`].
+
+mod batch;
+mod columns;
+pub mod contract;
+mod embedded;
+mod key;
+mod value;
+mod version;
+
+use std::{fmt, ops::AddAssign};
+
+use async_trait::async_trait;
+
+pub use columns::StoredColumns;
+pub use batch::{ReadRows, RowBatch, StoredRow};
+pub use embedded::{EmbeddedOptions, EmbeddedStore};
+pub use key::{EntityKeys, MAX_ENTITY_KEY, ViewId};
+pub use value::{FingerprintPrefix, decode_values, encode_value, value_fingerprint};
+pub use version::RowVersion;
+
+use crate::error::Result;
+
+/// Where the newest row of every entity is kept, for every feature view.
+///
+/// The methods are asynchronous because some stores are across a network. One that is not answers
+/// a read within the first poll, so the price of the interface is one allocation for a whole batch.
+/// Callers run within a Tokio runtime.
+#[async_trait]
+pub trait OnlineStore: fmt::Debug + Send + Sync {
+    /// The rows of these entities in these views, each as it was at one moment within the call.
+    ///
+    /// A null key has no row, and no key is an error. Keys and views may repeat.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`](crate::error::Kind::Unavailable) when the store cannot be reached,
+    /// [`Kind::Corrupt`](crate::error::Kind::Corrupt) when it holds what was never written.
+    async fn read(&self, views: &[ViewId], keys: &EntityKeys) -> Result<ReadRows>;
+
+    /// Writes rows; of each entity, the newest stays.
+    ///
+    /// A row is written if there is none, if the stored one is older, or if the stored one is of
+    /// the same version and has another value (the same source row, computed by another
+    /// definition). Each row is decided and written atomically, so the order and the number of
+    /// writers do not matter. The batch as a whole is not atomic: after an error or a crash any
+    /// part of it may be there, and writing it again is harmless. A call that is dropped before it
+    /// ends may still write.
+    ///
+    /// # Errors
+    /// As [`OnlineStore::read`]; [`Kind::Limit`](crate::error::Kind::Limit) when the store is full
+    /// or a key is longer than [`MAX_ENTITY_KEY`].
+    async fn write(&self, view: ViewId, rows: RowBatch) -> Result<WriteReport>;
+
+    /// `limit` rows of a view, or all of them where there are not as many: no row twice, spread
+    /// over the keys. Another `seed` chooses others.
+    ///
+    /// # Errors
+    /// As [`OnlineStore::read`].
+    async fn sample(&self, view: ViewId, limit: usize, seed: u64) -> Result<RowBatch>;
+
+    /// How many rows a view has, at the price of one read.
+    ///
+    /// # Errors
+    /// As [`OnlineStore::read`].
+    async fn count(&self, view: ViewId) -> Result<u64>;
+
+    /// Deletes the rows of a view and says how many there were. Rows written meanwhile may stay.
+    ///
+    /// # Errors
+    /// As [`OnlineStore::write`].
+    async fn delete_view(&self, view: ViewId) -> Result<u64>;
+}
+
+/// What became of the rows of a [`RowBatch`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct WriteReport {
+    /// Rows that are stored now and were not before.
+    pub written: u64,
+    /// Rows that lost to a newer one, which was stored or is in the same batch.
+    pub stale: u64,
+    /// Rows that were stored already, or are in the batch more than once.
+    pub unchanged: u64,
+}
+
+impl AddAssign for WriteReport {
+    fn add_assign(&mut self, other: Self) {
+        self.written += other.written;
+        self.stale += other.stale;
+        self.unchanged += other.unchanged;
+    }
+}

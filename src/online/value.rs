@@ -1,0 +1,142 @@
+//! The value of a stored row: its features, and the definition that computed them.
+//!
+//! ```text
+//! value := 1 (the version of this format), the first 16 bytes of the fingerprint of the
+//!          definition under which the row was computed, the row (crate::value::RowEncoder)
+//! ```
+
+use arrow::array::ArrayRef;
+
+use crate::{
+    digest::Digest,
+    error::{Error, Result},
+    value::{Field, RowDecoder, RowEncoder},
+};
+
+const FORMAT: u8 = 1;
+
+/// The first sixteen bytes of a fingerprint: which definition computed a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FingerprintPrefix([u8; 16]);
+
+impl From<&Digest> for FingerprintPrefix {
+    fn from(digest: &Digest) -> Self {
+        let (prefix, _) = digest.as_bytes().split_at(16);
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(prefix);
+        Self(bytes)
+    }
+}
+
+/// Appends the value of a row: the features that `encoder` has in `row`, computed under a
+/// definition with this fingerprint.
+pub fn encode_value(
+    fingerprint: FingerprintPrefix,
+    encoder: &RowEncoder<'_>,
+    row: usize,
+    out: &mut Vec<u8>,
+) {
+    out.push(FORMAT);
+    out.extend_from_slice(&fingerprint.0);
+    encoder.encode(row, out);
+}
+
+/// Which definition computed a value.
+///
+/// # Errors
+/// [`Kind::Corrupt`](crate::error::Kind::Corrupt) when the bytes are no value.
+pub fn value_fingerprint(value: &[u8]) -> Result<FingerprintPrefix> {
+    split(value).map(|(fingerprint, _)| fingerprint)
+}
+
+/// The features that values hold, as columns of these names and types, in this order. A missing
+/// value (`None`) is null in every column; a feature that a value does not have is null; one that
+/// nobody asked for is passed over.
+///
+/// # Errors
+/// [`Kind::Corrupt`](crate::error::Kind::Corrupt) when bytes are no value, and
+/// [`Kind::Invalid`](crate::error::Kind::Invalid) as [`RowDecoder::new`].
+pub fn decode_values<'a>(
+    fields: &[Field],
+    values: impl ExactSizeIterator<Item = Option<&'a [u8]>>,
+) -> Result<Vec<ArrayRef>> {
+    let mut decoder = RowDecoder::new(fields, values.len())?;
+    for value in values {
+        match value {
+            Some(value) => decoder.push(split(value)?.1)?,
+            None => decoder.push_null(),
+        }
+    }
+    Ok(decoder.finish())
+}
+
+fn split(value: &[u8]) -> Result<(FingerprintPrefix, &[u8])> {
+    match value.split_first() {
+        Some((&FORMAT, rest)) => {
+            let split = rest.split_first_chunk();
+            let (prefix, row) =
+                split.ok_or_else(|| Error::corrupt("a stored value ends in its fingerprint"))?;
+            Ok((FingerprintPrefix(*prefix), row))
+        }
+        Some((format, _)) => Err(Error::corrupt(format!(
+            "a stored value has format {format}; this version of unskew reads format {FORMAT}"
+        ))),
+        None => Err(Error::corrupt("a stored value is empty")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{error::Kind, value::tests::any_columns};
+
+    proptest! {
+        #[test]
+        fn values_round_trip((fields, columns) in any_columns(0..20)) {
+            let fingerprint = FingerprintPrefix::from(&Digest::of("definition"));
+            let encoder = RowEncoder::new(&fields, &columns).unwrap();
+            let values: Vec<Vec<u8>> = (0..columns[0].len()).map(|row| {
+                let mut value = Vec::new();
+                encode_value(fingerprint, &encoder, row, &mut value);
+                value
+            }).collect();
+            for value in &values {
+                prop_assert_eq!(value_fingerprint(value).unwrap(), fingerprint);
+            }
+            let decoded = decode_values(&fields, values.iter().map(|value| Some(value.as_slice()))).unwrap();
+            for (decoded, column) in decoded.iter().zip(&columns) {
+                prop_assert_eq!(&decoded.to_data(), &column.to_data());
+            }
+        }
+
+        #[test]
+        fn garbage_is_corrupt_or_a_value_but_never_a_panic(bytes in proptest::collection::vec(0..3_u8, 0..40)) {
+            let result = decode_values(&[], [Some(bytes.as_slice())].into_iter());
+            prop_assert_eq!(result.is_ok(), bytes.len() >= 17 && bytes[0] == FORMAT);
+        }
+    }
+
+    #[test]
+    fn missing_values_are_null() {
+        let field = Field {
+            name: "a".into(),
+            data_type: crate::value::DataType::Int64,
+            nullable: true,
+            documentation: String::new(),
+        };
+        let columns = decode_values(&[field], [None, None].into_iter()).unwrap();
+        assert_eq!((columns[0].len(), columns[0].null_count()), (2, 2));
+    }
+
+    #[test]
+    fn a_later_format_is_named() {
+        let error = value_fingerprint(&[2; 40]).unwrap_err();
+        assert_eq!(error.kind(), Kind::Corrupt);
+        assert_eq!(
+            error.message(),
+            "a stored value has format 2; this version of unskew reads format 1"
+        );
+    }
+}

@@ -1,0 +1,67 @@
+//! Where everything is: the only place that knows the layout.
+//!
+//! ```text
+//! components/sha256/<hex>.wasm             a component; never replaced
+//! components/sha256/<hex>.json             its publish report
+//! transforms/<team>/<name>/<version>.json  which component a name stands for; created once
+//! snapshots/<number, 20 digits>.json       everything in force; the next number is created once
+//! ```
+
+use object_store::path::Path;
+
+use crate::{digest::Digest, name::TransformName};
+
+/// The folder of snapshots.
+pub(super) fn snapshots() -> Path {
+    Path::from("snapshots")
+}
+
+/// The folder of names.
+pub(super) fn transforms() -> Path {
+    Path::from("transforms")
+}
+
+pub(super) fn component(digest: &Digest) -> Path {
+    Path::from(format!("components/sha256/{}.wasm", digest.hex()))
+}
+
+pub(super) fn report(digest: &Digest) -> Path {
+    Path::from(format!("components/sha256/{}.json", digest.hex()))
+}
+
+pub(super) fn transform(name: &TransformName) -> Path {
+    Path::from(format!("transforms/{}/{}/{}.json", name.team, name.name, name.version))
+}
+
+/// The name whose path this is; `None` for anything else that lies there.
+pub(super) fn transform_name(path: &Path) -> Option<TransformName> {
+    let rest = path.as_ref().strip_prefix("transforms/")?.strip_suffix(".json")?;
+    let (name, version) = rest.rsplit_once('/')?;
+    format!("{name}@{version}").parse().ok()
+}
+
+pub(super) fn snapshot(sequence: u64) -> Path {
+    Path::from(format!("snapshots/{sequence:020}.json"))
+}
+
+/// The number of the snapshot whose path this is; `None` for anything else that lies there.
+pub(super) fn sequence(path: &Path) -> Option<u64> {
+    let digits = path.as_ref().strip_prefix("snapshots/")?.strip_suffix(".json")?;
+    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_read_back() {
+        let name: TransformName = "commerce/user_age@1.0.0-rc.1+7".parse().unwrap();
+        assert_eq!(transform_name(&transform(&name)), Some(name));
+        assert_eq!(sequence(&snapshot(7)), Some(7));
+        for other in ["snapshots/7.json", "snapshots/00000000000000000007.json.tmp", "transforms/a.json"] {
+            let other = Path::from(other);
+            assert_eq!((sequence(&other), transform_name(&other)), (None, None));
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! A retrieval plan, bound to the store and the transforms, and run.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use arrow::{
+    array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray},
+    datatypes::{Field as ArrowField, Schema},
+};
+
+use super::{Answer, AnswerColumn, Class, Refused, Status, request::EntityRows};
+use crate::{
+    definition::{
+        FeatureView, Visible,
+        retrieval::{EVENT_TIME, Output, Retrieval, ViewRead, Wanted},
+    },
+    digest::Digest,
+    error::{Error, Kind, Result},
+    evaluate::{Computed, InForce, OnDemand},
+    name::FeatureRef,
+    online::{EntityKeys, FingerprintPrefix, OnlineStore, ReadRows, RowVersion, StoredColumns, ViewId, decode_values, value_fingerprint},
+    time::{Span, Timestamp},
+    value::{DataType, Field},
+};
+
+/// The plan of a request, ready to be answered again and again.
+#[derive(Debug)]
+pub struct Prepared {
+    join_keys: BTreeMap<String, DataType>,
+    request: BTreeMap<String, DataType>,
+    /// The views that need request columns, for messages.
+    request_views: BTreeSet<String>,
+    /// The stored views, grouped by join keys: a group is one read of the store.
+    groups: Vec<Group>,
+    on_demand: OnDemand,
+    outputs: Vec<Target>,
+}
+
+#[derive(Debug)]
+struct Group {
+    keys: Vec<Field>,
+    ids: Vec<ViewId>,
+    views: Vec<StoredView>,
+}
+
+#[derive(Debug)]
+struct StoredView {
+    name: String,
+    ttl: Option<Span>,
+    visible: Visible,
+    rows_fingerprint: FingerprintPrefix,
+    stored: StoredColumns,
+    /// `view:feature`, the name in the working batch, for each of the features.
+    features: Vec<String>,
+}
+
+/// A feature of the answer.
+#[derive(Debug)]
+struct Target {
+    reference: FeatureRef,
+    column: String,
+    name: String,
+    fingerprint: Digest,
+    has_default: bool,
+}
+
+/// What the store had for a view.
+struct Found {
+    statuses: Vec<Status>,
+    event_timestamps: Arc<Vec<Timestamp>>,
+    other_definition: Arc<BTreeSet<u32>>,
+}
+
+impl Prepared {
+    /// Plans `wanted` and binds the plan.
+    ///
+    /// # Errors
+    /// [`Refused`] with a class for an unknown service, view or feature, for two equal names in
+    /// the answer, and for a view that is not online.
+    pub fn new(in_force: &InForce, wanted: &Wanted, full_names: bool) -> Result<Self, Refused> {
+        let retrieval = Retrieval::plan(&in_force.state, wanted, full_names)
+            .map_err(|error| Refused::new(classify(in_force, wanted, &error), error))?;
+        if let Some(read) = retrieval.views.iter().find(|read| !read.view.online) {
+            return Err(Error::invalid(format!("Feature view {} is not online", read.name))
+                .with_hint("set online = true in its definition, apply, and materialize it")
+                .into());
+        }
+        let targets = retrieval.outputs.iter().map(|output| Target::new(output, in_force));
+        let requesting = retrieval.steps.iter().filter(|step| {
+            let mut inputs = step.view.transform.inputs.values();
+            inputs.any(|input| matches!(input, crate::definition::Input::Request(..)))
+        });
+        Ok(Self {
+            request_views: requesting.map(|step| step.name.to_owned()).collect(),
+            groups: groups(&retrieval.views, in_force)?,
+            on_demand: OnDemand::new(&retrieval, &in_force.library)?,
+            outputs: targets.collect::<Result<_>>()?,
+            join_keys: retrieval.join_keys,
+            request: retrieval.request,
+        })
+    }
+
+    /// The join keys of the entity rows, with their types.
+    pub fn join_keys(&self) -> &BTreeMap<String, DataType> {
+        &self.join_keys
+    }
+
+    /// The request columns of the entity rows, with their types.
+    pub fn request(&self) -> &BTreeMap<String, DataType> {
+        &self.request
+    }
+
+    pub(super) fn request_data_missing<'a>(&self, given: impl Iterator<Item = &'a String>) -> Refused {
+        let given: BTreeSet<&String> = given.collect();
+        let missing: Vec<&String> = self.request.keys().filter(|name| !given.contains(name)).collect();
+        let views: Vec<&String> = self.request_views.iter().collect();
+        let error = Error::invalid(format!(
+            "Required request data source features {missing:?} not found in the entity rows, \
+             but required by feature views {views:?}"
+        ));
+        Refused::new(Class::RequestDataNotFound, error)
+    }
+
+    /// Reads, computes and assembles.
+    ///
+    /// # Errors
+    /// Those of the store and of the transforms.
+    pub(super) async fn answer(&self, store: &dyn OnlineStore, entities: EntityRows) -> Result<Answer> {
+        let mut found = BTreeMap::new();
+        let mut working = Working::new(&entities);
+        for group in &self.groups {
+            group.read(store, &entities, &mut working, &mut found).await?;
+        }
+        let computed = self.on_demand.run(working.batch()?)?;
+        self.assemble(&entities, &found, &computed)
+    }
+
+    fn assemble(
+        &self,
+        entities: &EntityRows,
+        found: &BTreeMap<&str, Found>,
+        computed: &Computed,
+    ) -> Result<Answer> {
+        let none = Arc::new(BTreeSet::new());
+        let epoch = Arc::new(vec![Timestamp(0); entities.rows]);
+        let now = Arc::new(vec![entities.event_time; entities.rows]);
+        let keys = self.join_keys.keys().filter_map(|name| Some((name, entities.columns.get(name)?)));
+        let mut columns: Vec<AnswerColumn> = keys
+            .map(|(name, values)| AnswerColumn {
+                name: name.clone(),
+                feature: None,
+                values: Arc::clone(values),
+                statuses: vec![Status::Present; entities.rows],
+                event_timestamps: Arc::clone(&epoch),
+                defaulted: false,
+                computed_by_other_definition: Arc::clone(&none),
+            })
+            .collect();
+        for target in &self.outputs {
+            let stored = found.get(target.reference.view.as_str());
+            let statuses = target.statuses(stored, computed, entities.rows);
+            let values = computed.batch.column_by_name(&target.column).ok_or_else(|| {
+                Error::internal(format!("the working batch lacks \"{}\"", target.column))
+            })?;
+            columns.push(AnswerColumn {
+                name: target.name.clone(),
+                feature: Some((target.reference.clone(), target.fingerprint)),
+                values: Arc::clone(values),
+                defaulted: target.has_default && statuses.iter().any(|status| *status != Status::Present),
+                statuses,
+                event_timestamps: Arc::clone(stored.map_or(&now, |found| &found.event_timestamps)),
+                computed_by_other_definition: Arc::clone(stored.map_or(&none, |found| &found.other_definition)),
+            });
+        }
+        let errors = computed.errors.iter().flat_map(|(view, errors)| {
+            errors.iter().map(|error| (view.clone(), error.row, error.message.clone()))
+        });
+        Ok(Answer { columns, errors: errors.collect() })
+    }
+}
+
+impl Target {
+    fn new(output: &Output<'_>, in_force: &InForce) -> Result<Self> {
+        let fingerprint = in_force.fingerprints.feature(&output.reference).ok_or_else(|| {
+            Error::internal(format!("feature {} has no fingerprint", output.reference))
+        })?;
+        Ok(Self {
+            column: output.reference.to_string(),
+            reference: output.reference.clone(),
+            name: output.name.clone(),
+            fingerprint,
+            has_default: output.feature.default.is_some(),
+        })
+    }
+
+    fn statuses(&self, stored: Option<&Found>, computed: &Computed, rows: usize) -> Vec<Status> {
+        let mut statuses = match stored {
+            Some(found) => found.statuses.clone(),
+            None => vec![Status::Present; rows],
+        };
+        if let Some(missing) = computed.missing.get(&self.column) {
+            for (row, status) in statuses.iter_mut().enumerate() {
+                if *status == Status::Present && missing.is_null(row) {
+                    *status = Status::NullValue;
+                }
+            }
+        }
+        for error in computed.errors.get(&self.reference.view).into_iter().flatten() {
+            if let Some(status) = statuses.get_mut(error.row as usize) {
+                *status = Status::Invalid;
+            }
+        }
+        statuses
+    }
+}
+
+fn classify(in_force: &InForce, wanted: &Wanted, error: &Error) -> Class {
+    let definitions = &in_force.state.definitions;
+    let unknown_view = |reference: &FeatureRef| {
+        !definitions.feature_views.contains_key(&reference.view)
+            && !definitions.on_demand_feature_views.contains_key(&reference.view)
+    };
+    match (wanted, error.kind()) {
+        (Wanted::Service(_), Kind::NotFound) => Class::FeatureServiceNotFound,
+        (Wanted::Features(list), Kind::NotFound) if list.iter().any(unknown_view) => Class::FeatureViewNotFound,
+        (_, Kind::NotFound) => Class::FeatureNotFound,
+        (Wanted::Features(list), _) if list.is_empty() => Class::Invalid,
+        _ => Class::NameCollision,
+    }
+}
+
+fn field(name: &str, data_type: DataType) -> Field {
+    Field { name: name.to_owned(), data_type, nullable: true, documentation: String::new() }
+}
+
+fn groups(reads: &[ViewRead<'_>], in_force: &InForce) -> Result<Vec<Group>> {
+    let mut groups: BTreeMap<Vec<(String, DataType)>, Vec<&ViewRead<'_>>> = BTreeMap::new();
+    for read in reads {
+        let keys = read.join_keys.iter().map(|(name, data_type)| (name.clone(), *data_type));
+        groups.entry(keys.collect()).or_default().push(read);
+    }
+    let group = |(keys, reads): (Vec<(String, DataType)>, Vec<&ViewRead<'_>>)| {
+        Ok(Group {
+            keys: keys.iter().map(|(name, data_type)| field(name, *data_type)).collect(),
+            ids: reads.iter().map(|read| ViewId::of(&in_force.project, read.name)).collect(),
+            views: reads.iter().map(|read| StoredView::new(read, in_force)).collect::<Result<_>>()?,
+        })
+    };
+    groups.into_iter().map(group).collect()
+}
+
+impl Group {
+    async fn read<'a>(
+        &'a self,
+        store: &dyn OnlineStore,
+        entities: &EntityRows,
+        working: &mut Working,
+        found: &mut BTreeMap<&'a str, Found>,
+    ) -> Result<()> {
+        let keys = self.keys.iter().map(|key| entities.columns.get(&key.name).cloned());
+        let read = match keys.collect::<Option<Vec<_>>>() {
+            Some(columns) => {
+                let keys = EntityKeys::encode(&self.keys, &columns)?;
+                store.read(&self.ids, &keys).await?
+            }
+            // A view whose join keys the request does not bring has no rows for it.
+            None => {
+                let mut nothing = ReadRows::with_capacity(self.ids.len(), entities.rows);
+                (0..self.ids.len() * entities.rows).for_each(|_| nothing.push(None));
+                nothing
+            }
+        };
+        for (place, view) in self.views.iter().enumerate() {
+            found.insert(&view.name, view.take(place, &read, entities, working)?);
+        }
+        Ok(())
+    }
+}
+
+impl StoredView {
+    fn new(read: &ViewRead<'_>, in_force: &InForce) -> Result<Self> {
+        let rows = in_force.fingerprints.rows(read.name).ok_or_else(|| {
+            Error::internal(format!("view {} has no fingerprint", read.name))
+        })?;
+        let features = read.features.values();
+        let column = |name: &str| format!("{}:{name}", read.name);
+        Ok(Self {
+            name: read.name.to_owned(),
+            ttl: read.view.ttl,
+            visible: visibility(read.view, in_force),
+            rows_fingerprint: FingerprintPrefix::from(&rows),
+            features: read.features.keys().map(|name| column(name)).collect(),
+            stored: StoredColumns::new(features.map(|feature| (feature.column.as_str(), feature.data_type))),
+        })
+    }
+
+    /// Decodes the view's rows into the working batch, null where they cannot be seen at the
+    /// request's time.
+    fn take(&self, place: usize, read: &ReadRows, entities: &EntityRows, working: &mut Working) -> Result<Found> {
+        let mut statuses = Vec::with_capacity(entities.rows);
+        let mut event_timestamps = Vec::with_capacity(entities.rows);
+        let mut other_definition = BTreeSet::new();
+        let mut values = Vec::with_capacity(entities.rows);
+        for (row, stored) in read.view(place).enumerate() {
+            let status = match &stored {
+                Some(stored) => self.status(stored.version, entities.event_time),
+                None => Status::NotFound,
+            };
+            let seen = stored.filter(|_| status == Status::Present);
+            if let Some(stored) = &seen
+                && value_fingerprint(stored.value)? != self.rows_fingerprint
+            {
+                other_definition.insert(row as u32);
+            }
+            let shown = stored.filter(|_| status != Status::NotFound);
+            event_timestamps.push(shown.map_or(Timestamp(0), |stored| stored.version.event));
+            values.push(seen.map(|stored| stored.value));
+            statuses.push(status);
+        }
+        let columns = decode_values(self.stored.fields(), values.into_iter())?;
+        for (name, column) in self.features.iter().zip(self.stored.spread(&columns)) {
+            working.put(name, column);
+        }
+        Ok(Found {
+            statuses,
+            event_timestamps: Arc::new(event_timestamps),
+            other_definition: Arc::new(other_definition),
+        })
+    }
+
+    /// Rules 1, 2 and 4 of the contract on values, for the newest row.
+    fn status(&self, version: RowVersion, now: Timestamp) -> Status {
+        let written_later =
+            self.visible == Visible::Created && version.created.is_some_and(|created| created > now);
+        let too_old = self.ttl.is_some_and(|ttl| version.event < now.saturating_sub(ttl));
+        match (version.event > now || written_later, too_old) {
+            (true, _) => Status::NotFound,
+            (false, true) => Status::OutsideMaxAge,
+            (false, false) => Status::Present,
+        }
+    }
+}
+
+fn visibility(view: &FeatureView, in_force: &InForce) -> Visible {
+    let source = in_force.state.definitions.sources.get(&view.source);
+    source.map(|source| source.visible).unwrap_or_default()
+}
+
+/// The working batch in the making.
+struct Working {
+    rows: usize,
+    fields: Vec<ArrowField>,
+    columns: Vec<ArrayRef>,
+}
+
+impl Working {
+    fn new(entities: &EntityRows) -> Self {
+        let mut working = Self { rows: entities.rows, fields: Vec::new(), columns: Vec::new() };
+        for (name, column) in &entities.columns {
+            working.put(name, Arc::clone(column));
+        }
+        let times = TimestampMicrosecondArray::from_value(entities.event_time.0, entities.rows);
+        working.put(EVENT_TIME, Arc::new(times.with_timezone("UTC")));
+        working
+    }
+
+    fn put(&mut self, name: &str, column: ArrayRef) {
+        self.fields.push(ArrowField::new(name, column.data_type().clone(), true));
+        self.columns.push(column);
+    }
+
+    fn batch(self) -> Result<RecordBatch> {
+        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
+        RecordBatch::try_new_with_options(Arc::new(Schema::new(self.fields)), self.columns, &options)
+            .map_err(|error| Error::internal(format!("the working batch is uneven: {error}")))
+    }
+}

@@ -1,0 +1,90 @@
+//! What a transform says about itself, checked.
+
+use std::collections::HashSet;
+
+use super::{bindings::v1, limits::exceeded, sandbox::Sandbox};
+use crate::{
+    error::{Error, Result},
+    name::{IDENTIFIER_RULE, is_identifier},
+    value::{Field, Function},
+    wasm::Limits,
+};
+
+/// Asks a transform for its functions, in a fresh instance.
+///
+/// # Errors
+/// [`Kind::Transform`](crate::error::Kind::Transform) when it does not answer, or with names that
+/// are no identifiers or not unique, functions without an output, or more than the limits allow.
+pub(super) fn describe(sandbox: &Sandbox) -> Result<Vec<Function>> {
+    let limits = sandbox.limits();
+    let called = sandbox.call(limits.description_bytes, |instance, store| {
+        instance.unskew_transform_functions().call_describe(store)
+    })?;
+    check_functions(called.answer, limits)
+}
+
+fn check_functions(answer: Vec<v1::Function>, limits: &Limits) -> Result<Vec<Function>> {
+    let count = answer.len() as u64;
+    if count > u64::from(limits.functions) {
+        return Err(exceeded("functions", limits.functions.into(), 0, count));
+    }
+    let functions: Vec<Function> = answer.into_iter().map(function).collect();
+    if functions.is_empty() {
+        return Err(Error::transform("it has no functions"));
+    }
+    check_names("a function", functions.iter().map(|function| function.name.as_str()))?;
+    for function in &functions {
+        check_fields(function, limits)
+            .map_err(|error| error.context(format!("function \"{}\"", function.name)))?;
+    }
+    Ok(functions)
+}
+
+/// Params and inputs share one space of names; outputs have their own.
+fn check_fields(function: &Function, limits: &Limits) -> Result<()> {
+    let Function { params, inputs, outputs, .. } = function;
+    let count = (params.len() + inputs.len() + outputs.len()) as u64;
+    if count > u64::from(limits.fields) {
+        return Err(exceeded("params, inputs and outputs", limits.fields.into(), 0, count));
+    }
+    if outputs.is_empty() {
+        return Err(Error::transform("it has no outputs"));
+    }
+    check_names("a param or input", params.iter().chain(inputs).map(|field| field.name.as_str()))?;
+    check_names("an output", outputs.iter().map(|field| field.name.as_str()))
+}
+
+fn check_names<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<()> {
+    let mut seen = HashSet::new();
+    for name in names {
+        if !is_identifier(name) {
+            let shown: String = name.chars().take(64).collect();
+            return Err(Error::transform(format!("not a name of {what}: {shown:?}"))
+                .with_hint(IDENTIFIER_RULE));
+        }
+        if !seen.insert(name) {
+            return Err(Error::transform(format!("two of the name \"{name}\" for {what}")));
+        }
+    }
+    Ok(())
+}
+
+fn function(function: v1::Function) -> Function {
+    let fields = |fields: Vec<v1::Field>| fields.into_iter().map(field).collect();
+    Function {
+        name: function.name,
+        documentation: function.documentation,
+        params: fields(function.params),
+        inputs: fields(function.inputs),
+        outputs: fields(function.outputs),
+    }
+}
+
+fn field(field: v1::Field) -> Field {
+    Field {
+        name: field.name,
+        data_type: field.data_type.into(),
+        nullable: field.nullable,
+        documentation: field.documentation,
+    }
+}

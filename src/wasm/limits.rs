@@ -1,0 +1,208 @@
+//! What a transform may use at most.
+//!
+//! What the caller brings over a limit (rows, bytes in, the component itself) is a
+//! [`Kind::Limit`](crate::error::Kind::Limit). What the guest does over a limit is a failure of
+//! the transform, with the same three numbers: limit, current, requested.
+
+use serde::{Deserialize, Serialize};
+use wasmtime::ResourceLimiter;
+
+use crate::{
+    error::{Error, Result},
+    time::Span,
+};
+
+/// Upper bounds for everything a transform can make the host do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Calls that run at the same time in this process; further ones wait for their turn.
+    pub concurrent_calls: u32,
+    /// Time for one call. Checked a hundred times a second.
+    pub deadline: Span,
+    /// Bytes of memory of one call, at most 4 GiB. Holds the inputs, the outputs and everything
+    /// between.
+    pub memory_bytes: u64,
+    /// Elements of all tables of one call.
+    pub table_elements: u32,
+    /// Bytes of the call stack. It lies on the stack of the calling thread, which has to have
+    /// them.
+    pub stack_bytes: u32,
+    /// Rows of one call. The evaluation cuts longer batches.
+    pub rows: u32,
+    /// Bytes of all inputs of one call. The evaluation cuts larger batches.
+    pub input_bytes: u64,
+    /// Bytes of everything one call gives back.
+    pub output_bytes: u64,
+    /// Bytes of the message of one row error; the rest is cut off.
+    pub error_text_bytes: u32,
+    /// Bytes of a component.
+    pub component_bytes: u64,
+    /// Functions of one transform.
+    pub functions: u32,
+    /// Params, inputs and outputs of one function, together.
+    pub fields: u32,
+    /// Bytes of the description of a transform: names, types and documentation.
+    pub description_bytes: u64,
+}
+
+const MIB: u64 = 1 << 20;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            concurrent_calls: 32,
+            deadline: Span(10_000_000),
+            memory_bytes: 256 * MIB,
+            table_elements: 20_000,
+            stack_bytes: 512 << 10,
+            rows: 65_536,
+            input_bytes: 64 * MIB,
+            output_bytes: 64 * MIB,
+            error_text_bytes: 1_024,
+            component_bytes: 64 * MIB,
+            functions: 256,
+            fields: 1_024,
+            description_bytes: 4 * MIB,
+        }
+    }
+}
+
+impl Limits {
+    /// Refuses limits under which nothing could run, or that the sandbox could not hold.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`](crate::error::Kind::Invalid), naming the limit and its valid values.
+    pub(super) fn check(&self) -> Result<()> {
+        let bounds = [
+            ("concurrent_calls", u64::from(self.concurrent_calls), 1, 1_000),
+            ("deadline (µs)", self.deadline.0.unsigned_abs(), 1, 86_400_000_000),
+            ("memory_bytes", self.memory_bytes, 64 << 10, 4 << 30),
+            ("stack_bytes", u64::from(self.stack_bytes), 16 << 10, MIB),
+            ("rows", u64::from(self.rows), 1, i32::MAX as u64),
+            ("input_bytes", self.input_bytes, 1, 2 << 30),
+            ("output_bytes", self.output_bytes, 1, 2 << 30),
+        ];
+        match bounds.iter().find(|(_, value, least, most)| value < least || value > most) {
+            None => Ok(()),
+            Some((name, value, least, most)) => Err(Error::invalid(format!(
+                "the runtime cannot start with {name} = {value}: from {least} to {most} are possible"
+            ))),
+        }
+    }
+}
+
+/// A failure of the transform because of a limit.
+pub(super) fn exceeded(what: &str, limit: u64, current: u64, requested: u64) -> Error {
+    Error::transform(Error::limit(what, limit, current, requested).message())
+}
+
+/// The same where nobody knows how much more there would have been.
+pub(super) fn used_up(what: &str, limit: u64) -> Error {
+    let message = format!("{what} over the limit: limit {limit}, current {limit}, requested more");
+    Error::transform(message)
+}
+
+/// What one call has used of its memory and tables.
+///
+/// A growth that is refused ends the call. The guest would otherwise be told, and end itself
+/// without saying why.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    memory: Account,
+    tables: Account,
+}
+
+#[derive(Debug)]
+struct Account {
+    what: &'static str,
+    limit: u64,
+    used: u64,
+}
+
+impl Allowance {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let account = |what, limit| Account { what, limit, used: 0 };
+        Self {
+            memory: account("bytes of memory", limits.memory_bytes),
+            tables: account("elements of tables", limits.table_elements.into()),
+        }
+    }
+}
+
+impl Account {
+    fn grow(&mut self, current: usize, desired: usize) -> wasmtime::Result<bool> {
+        let growth = desired.saturating_sub(current) as u64;
+        let requested = self.used.saturating_add(growth);
+        if requested > self.limit {
+            let error = exceeded(self.what, self.limit, self.used, requested);
+            return Err(wasmtime::Error::new(error));
+        }
+        self.used = requested;
+        Ok(true)
+    }
+}
+
+impl ResourceLimiter for Allowance {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.memory.grow(current, desired)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.tables.grow(current, desired)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_come_from_toml_with_defaults() {
+        let limits: Limits = toml::from_str("deadline = \"250ms\"\nrows = 10").unwrap();
+        let expected = Limits { deadline: Span(250_000), rows: 10, ..Limits::default() };
+        assert_eq!(limits, expected);
+        assert!(toml::from_str::<Limits>("row = 10").is_err());
+    }
+
+    #[test]
+    fn impossible_limits_are_refused() {
+        assert!(Limits::default().check().is_ok());
+        let check = |limits: Limits, expected: &str| {
+            assert_eq!(limits.check().unwrap_err().to_string(), expected);
+        };
+        check(
+            Limits { concurrent_calls: 0, ..Limits::default() },
+            "the runtime cannot start with concurrent_calls = 0: from 1 to 1000 are possible",
+        );
+        check(
+            Limits { memory_bytes: 8 << 30, ..Limits::default() },
+            "the runtime cannot start with memory_bytes = 8589934592: \
+             from 65536 to 4294967296 are possible",
+        );
+    }
+
+    #[test]
+    fn an_account_counts_over_all_memories() {
+        let limits = Limits { memory_bytes: 100, ..Limits::default() };
+        let mut allowance = Allowance::new(&limits);
+        assert!(allowance.memory_growing(0, 60, None).unwrap());
+        assert!(allowance.memory_growing(0, 30, None).unwrap());
+        let error = allowance.memory_growing(30, 41, None).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "bytes of memory over the limit: limit 100, current 90, requested 101"
+        );
+        assert!(allowance.memory_growing(30, 40, None).unwrap());
+    }
+}

@@ -1,0 +1,165 @@
+//! The sandbox: the only part of the crate that knows how WebAssembly is run.
+//!
+//! A [`Runtime`] loads components and gives [`Transform`]s; a transform is called with Arrow
+//! columns. What a guest could do, and what stands against it:
+//!
+//! - reach out of the sandbox: `component` refuses every import, and names it;
+//! - answer differently elsewhere or another time: `engine` has the one list of settings, and
+//!   every call has a fresh instance (`sandbox`);
+//! - use too much: `limits`, the deadline in `engine`, the queue in `slots`;
+//! - end badly: `trap` says how, in words;
+//! - lie about itself or answer nonsense: `description`, `columns`, `transform`;
+//! - have somebody else's machine code run as its own: `cache`.
+
+mod bindings;
+mod build;
+mod cache;
+mod columns;
+mod component;
+mod description;
+mod engine;
+mod limits;
+mod sandbox;
+mod slots;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod transform;
+mod trap;
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use wasmtime::component::Component;
+
+pub use build::{Built, build};
+pub use engine::RuntimeProfile;
+pub use limits::Limits;
+pub use transform::{Outcome, RowError, Transform};
+
+use crate::{
+    digest::Digest,
+    error::{Error, Result},
+};
+use cache::CodeCache;
+use engine::Counting;
+use sandbox::{Host, Sandbox};
+use slots::Slots;
+
+/// The engine, the pool of instances and the compiled code. Clones share all of it.
+#[derive(Debug, Clone)]
+pub struct Runtime(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    host: Arc<Host>,
+    profile: RuntimeProfile,
+    cache: Option<CodeCache>,
+    loaded: Mutex<HashMap<Digest, Arc<Loaded>>>,
+}
+
+/// The transform of a digest, while anybody holds it. The lock is held during compilation: who
+/// comes second waits and finds the work done.
+#[derive(Debug, Default)]
+struct Loaded(Mutex<Weak<Transform>>);
+
+impl Loaded {
+    fn is_held(&self) -> bool {
+        self.0.try_lock().is_ok_and(|transform| transform.strong_count() > 0)
+    }
+}
+
+impl Runtime {
+    /// Starts an engine with these limits. Compiled code is kept in the folder, if one is given;
+    /// it is made where there is none.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`](crate::error::Kind::Invalid) for impossible limits and for a folder that
+    /// others can write to; [`Kind::Unavailable`](crate::error::Kind::Unavailable) when the system
+    /// refuses the address space.
+    pub fn new(limits: Limits, cache: Option<&Path>) -> Result<Self> {
+        Self::start(limits, cache, Counting::Off)
+    }
+
+    /// A runtime for the cost report of a transform: it gives the same results, takes longer, and
+    /// counts instructions ([`Outcome::instructions`]).
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub fn counting(limits: Limits) -> Result<Self> {
+        Self::start(limits, None, Counting::On)
+    }
+
+    fn start(limits: Limits, cache: Option<&Path>, counting: Counting) -> Result<Self> {
+        limits.check()?;
+        let engine = engine::start(&limits, counting)?;
+        let cache = cache.map(|folder| CodeCache::open(folder, &engine)).transpose()?;
+        let slots = Slots::new(limits.concurrent_calls);
+        Ok(Self(Arc::new(Inner {
+            host: Arc::new(Host { engine, limits, slots, counting }),
+            profile: RuntimeProfile::standard()?,
+            cache,
+            loaded: Mutex::default(),
+        })))
+    }
+
+    /// What besides a component decides on its results.
+    pub fn profile(&self) -> &RuntimeProfile {
+        &self.0.profile
+    }
+
+    /// The limits of every call.
+    pub fn limits(&self) -> &Limits {
+        &self.0.host.limits
+    }
+
+    /// Makes a transform of the bytes of a component. The same bytes give the same transform as
+    /// long as anybody holds it, and are compiled once however many ask at a time.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`](crate::error::Kind::Invalid) for bytes that are no transform,
+    /// [`Kind::Limit`](crate::error::Kind::Limit) for too many of them, and
+    /// [`Kind::Transform`](crate::error::Kind::Transform) when it cannot describe itself.
+    pub fn load(&self, bytes: &[u8]) -> Result<Arc<Transform>> {
+        component::check_size(bytes, self.limits())?;
+        let digest = Digest::of(bytes);
+        let loaded = self.loaded(digest);
+        let mut loaded = loaded.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(transform) = loaded.upgrade() {
+            return Ok(transform);
+        }
+        component::admit(bytes)?;
+        let component = self.compiled(digest, bytes)?;
+        let sandbox = Sandbox::new(Arc::clone(&self.0.host), &component)?;
+        let transform = Arc::new(Transform::new(digest, sandbox)?);
+        *loaded = Arc::downgrade(&transform);
+        Ok(transform)
+    }
+
+    /// The place of a digest; those that nobody holds any more are cleared away.
+    fn loaded(&self, digest: Digest) -> Arc<Loaded> {
+        let mut all = self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, loaded| Arc::strong_count(loaded) > 1 || loaded.is_held());
+        Arc::clone(all.entry(digest).or_default())
+    }
+
+    fn compiled(&self, digest: Digest, bytes: &[u8]) -> Result<Component> {
+        let engine = &self.0.host.engine;
+        let kept = self.0.cache.as_ref().and_then(|cache| cache.load(engine, digest));
+        if let Some(component) = kept {
+            return Ok(component);
+        }
+        let component = Component::from_binary(engine, bytes).map_err(|error| {
+            let reason = error.root_cause();
+            Error::invalid(format!("not a transform: it does not compile: {reason}"))
+        })?;
+        if let Some(cache) = &self.0.cache {
+            cache.store(digest, &component);
+        }
+        Ok(component)
+    }
+}

@@ -1,0 +1,11 @@
+//! The tests of the whole: the command line on real files, the server on a real socket.
+//!
+//! One binary, so that the crate is linked once.
+
+mod build;
+mod parity;
+mod race;
+mod shop;
+mod story;
+mod support;
+mod wrong_input;
