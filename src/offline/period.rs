@@ -7,7 +7,7 @@ use datafusion::{
 };
 
 use super::feature_rows::EVENT;
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 
 /// A period of event times, both ends included; without an end, it has none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,9 +22,19 @@ impl Period {
     /// All times.
     pub const ALL: Self = Self { from: None, to: None };
 
+    /// The event times that entity rows at the times of `self` can see, none of them older than
+    /// `ttl`.
+    #[must_use]
+    pub fn seen_with(self, ttl: Option<Span>) -> Self {
+        let oldest = |ttl| Some(self.from?.saturating_sub(ttl));
+        Self { from: ttl.and_then(oldest), to: self.to }
+    }
+
     /// Whether the event time of a feature row is in the period; `None` where all are.
     pub(super) fn contains_event(&self) -> Option<Expr> {
-        let moment = |moment: Timestamp| lit(ScalarValue::TimestampMicrosecond(Some(moment.0), Some("UTC".into())));
+        let moment = |moment: Timestamp| {
+            lit(ScalarValue::TimestampMicrosecond(Some(moment.0), Some("UTC".into())))
+        };
         let from = self.from.map(|from| ident(EVENT).gt_eq(moment(from)));
         let to = self.to.map(|to| ident(EVENT).lt_eq(moment(to)));
         from.into_iter().chain(to).reduce(Expr::and)

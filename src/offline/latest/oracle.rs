@@ -10,10 +10,13 @@ use proptest::{collection::vec, option, prelude::*};
 
 use super::latest;
 use crate::{
-    offline::{Period, testing::{
-        FeatureRow, any_feature_row, any_keys, any_resources, any_time, collect, feature_batch,
-        layout, same_columns, table,
-    }},
+    offline::{
+        Period,
+        testing::{
+            FeatureRow, any_feature_row, any_keys, any_resources, any_time, collect, feature_batch,
+            layout, same_columns, table,
+        },
+    },
     time::Timestamp,
 };
 
@@ -25,7 +28,8 @@ fn expected(
 ) -> BTreeMap<Vec<String>, FeatureRow> {
     let mut newest: BTreeMap<Vec<String>, FeatureRow> = BTreeMap::new();
     for row in rows {
-        let within = from.is_none_or(|from| row.event >= from) && to.is_none_or(|to| row.event <= to);
+        let within =
+            from.is_none_or(|from| row.event >= from) && to.is_none_or(|to| row.event <= to);
         let Some(key) = row.key(keys).filter(|_| within) else {
             continue;
         };
@@ -39,7 +43,9 @@ fn expected(
 /// The columns of the rows in the order of their keys.
 fn by_key(batch: &RecordBatch, keys: usize) -> Vec<ArrayRef> {
     let column = |column: &ArrayRef| SortColumn { values: Arc::clone(column), options: None };
-    let sorted = lexsort_to_indices(&batch.columns()[..keys].iter().map(column).collect::<Vec<_>>(), None).unwrap();
+    let sorted =
+        lexsort_to_indices(&batch.columns()[..keys].iter().map(column).collect::<Vec<_>>(), None)
+            .unwrap();
     batch.columns().iter().map(|column| take(column, &sorted, None).unwrap()).collect()
 }
 
