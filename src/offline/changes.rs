@@ -39,7 +39,7 @@ pub async fn count_changes(
     let entities = EntityDataframe::open(file, Some(&manifest.request.timestamp_column))?;
     let features: Vec<&str> = manifest.columns.keys().map(String::as_str).collect();
     let rows = entity_rows(sources, &retrieval, &entities, &features)?;
-    let (now, _) = assemble(in_force, sources, &retrieval, rows, entities.time())?;
+    let (now, _) = assemble(in_force, sources, &retrieval, rows, &entities)?;
     let names: Vec<&str> = retrieval.outputs.iter().map(|output| output.name.as_str()).collect();
     let then = entities.read(sources.context(), &BTreeMap::new())?;
     let (now, then) = (pick(now, &names).await?, pick(in_order(then)?, &names).await?);

@@ -14,7 +14,9 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray, GenericListArray, OffsetSizeTrait, RecordBatch},
+    array::{
+        Array, ArrayRef, AsArray, BooleanArray, GenericListArray, OffsetSizeTrait, RecordBatch,
+    },
     compute::{cast, filter},
     datatypes::{DataType as ArrowType, Field as ArrowField, Schema},
 };
@@ -51,7 +53,8 @@ impl ContentHasher {
         let named = self.names.iter().zip(&mut self.columns).zip(batch.columns());
         for (((name, _), column), values) in named {
             let added = column.update(values);
-            added.map_err(|error| error.context(format!("column \"{name}\" has no content hash")))?;
+            added
+                .map_err(|error| error.context(format!("column \"{name}\" has no content hash")))?;
         }
         self.rows += batch.num_rows() as u64;
         Ok(())
@@ -127,12 +130,12 @@ impl Column {
             ArrowType::Binary => write_all(out, column.as_binary::<i32>().iter()),
             ArrowType::LargeBinary => write_all(out, column.as_binary::<i64>().iter()),
             ArrowType::BinaryView => write_all(out, column.as_binary_view().iter()),
-            ArrowType::FixedSizeBinary(width) => write_fixed(out, column, *width as usize),
+            ArrowType::FixedSizeBinary(width) => return write_fixed(out, column, *width as usize),
             ArrowType::List(_) => return self.update_lists(column.as_list::<i32>()),
             ArrowType::LargeList(_) => return self.update_lists(column.as_list::<i64>()),
             ArrowType::Struct(_) => return self.update_children(column.as_struct().columns()),
             other => match other.primitive_width() {
-                Some(width) => write_fixed(out, column, width),
+                Some(width) => return write_fixed(out, column, width),
                 None => return Err(Error::invalid(format!("Arrow type {other} is not supported"))),
             },
         }
@@ -181,12 +184,12 @@ fn write_all<T: AsRef<[u8]>>(out: &mut Hasher, values: impl Iterator<Item = Opti
 }
 
 /// Values of `width` bytes each, as they are in memory.
-fn write_fixed(out: &mut Hasher, column: &ArrayRef, width: usize) {
+fn write_fixed(out: &mut Hasher, column: &ArrayRef, width: usize) -> Result<()> {
     let data = column.to_data();
     let (start, end) = (data.offset() * width, (data.offset() + data.len()) * width);
-    if let Some(bytes) = data.buffers().first().and_then(|buffer| buffer.get(start..end)) {
-        out.update(bytes);
-    }
+    let values = data.buffers().first().and_then(|buffer| buffer.get(start..end));
+    out.update(values.ok_or_else(|| Error::internal("an array is shorter than it says"))?);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -209,7 +212,10 @@ mod tests {
     }
 
     fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
-        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).unwrap()
+        RecordBatch::try_from_iter_with_nullable(
+            columns.into_iter().map(|(name, column)| (name, column, true)),
+        )
+        .unwrap()
     }
 
     proptest! {
@@ -242,7 +248,10 @@ mod tests {
         let values = [Some("a"), None, Some("b"), Some("a")];
         let plain: ArrayRef = Arc::new(StringArray::from(values.to_vec()));
         let dictionary: DictionaryArray<Int32Type> = values.into_iter().collect();
-        assert_eq!(hash(&[batch(vec![("x", plain)])]), hash(&[batch(vec![("x", Arc::new(dictionary))])]));
+        assert_eq!(
+            hash(&[batch(vec![("x", plain)])]),
+            hash(&[batch(vec![("x", Arc::new(dictionary))])])
+        );
     }
 
     #[test]

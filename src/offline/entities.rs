@@ -8,8 +8,11 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, ArrayRef, RecordBatch, UInt64Array, new_empty_array},
-    datatypes::{DataType as ArrowType, Field as ArrowField, Schema, SchemaRef},
+    array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array, new_empty_array},
+    compute::{max, min},
+    datatypes::{
+        DataType as ArrowType, Field as ArrowField, Schema, SchemaRef, TimestampMicrosecondType,
+    },
 };
 use datafusion::{
     catalog::streaming::StreamingTable,
@@ -18,16 +21,21 @@ use datafusion::{
     prelude::{DataFrame, SessionContext},
 };
 use futures::{Stream, StreamExt, TryStreamExt, stream};
-use parquet::arrow::{ParquetRecordBatchStreamBuilder, arrow_reader::ArrowReaderMetadata};
+use parquet::arrow::{
+    ParquetRecordBatchStreamBuilder,
+    arrow_reader::{ArrowReaderMetadata, statistics::StatisticsConverter},
+};
 
 use super::{
     ROW_NUMBER,
     errors::{external, from_datafusion},
     parquet_file::{damaged, read_footer},
+    period::Period,
     sources::{Columns, columns},
 };
 use crate::{
     error::{Context, Error, Result, did_you_mean},
+    time::Timestamp,
     value::{DataType, conform},
 };
 
@@ -52,9 +60,11 @@ impl EntityDataframe {
     /// [`crate::error::Kind::Invalid`] when it lacks the column.
     pub fn open(path: impl Into<PathBuf>, time: Option<&str>) -> Result<Self> {
         let path = path.into();
-        let footer = read_footer(&path).map_err(|error| error.context("the entity dataframe cannot be read"))?;
+        let footer = read_footer(&path)
+            .map_err(|error| error.context("the entity dataframe cannot be read"))?;
         let time = time.unwrap_or(DEFAULT_TIME).to_owned();
-        let names: Vec<&str> = footer.schema().fields().iter().map(|field| field.name().as_str()).collect();
+        let names: Vec<&str> =
+            footer.schema().fields().iter().map(|field| field.name().as_str()).collect();
         if !names.contains(&time.as_str()) {
             return Err(Error::invalid(format!(
                 "the entity dataframe {} has no column \"{time}\" with the times; it has: {}",
@@ -86,6 +96,30 @@ impl EntityDataframe {
         columns(self.footer.schema())
     }
 
+    /// The period that its times are in, as far as the statistics in the file tell without reading
+    /// the rows.
+    pub fn period(&self) -> Period {
+        self.extremes().unwrap_or(Period::ALL)
+    }
+
+    fn extremes(&self) -> Option<Period> {
+        let file = self.footer.metadata();
+        let column = StatisticsConverter::try_new(
+            &self.time,
+            self.footer.schema(),
+            file.file_metadata().schema_descr(),
+        )
+        .ok()?;
+        let known = |extremes: ArrayRef| {
+            let extremes = conform(&extremes, DataType::Timestamp).ok()?;
+            let complete = extremes.null_count() == 0;
+            complete.then(|| extremes.as_primitive::<TimestampMicrosecondType>().clone())
+        };
+        let from = known(column.row_group_mins(file.row_groups()).ok()?)?;
+        let to = known(column.row_group_maxes(file.row_groups()).ok()?)?;
+        Some(Period { from: min(&from).map(Timestamp), to: max(&to).map(Timestamp) })
+    }
+
     /// The rows, with a column [`ROW_NUMBER`] after all others. The time and the columns in
     /// `typed` (join keys and request columns) have their types; others are carried through as they
     /// are.
@@ -93,12 +127,17 @@ impl EntityDataframe {
     /// # Errors
     /// [`crate::error::Kind::Invalid`] when columns are missing, of other types or called as the
     /// row number. A value that does not fit, and a null time, are errors when the rows are read.
-    pub fn read(&self, context: &SessionContext, typed: &BTreeMap<String, DataType>) -> Result<DataFrame> {
+    pub fn read(
+        &self,
+        context: &SessionContext,
+        typed: &BTreeMap<String, DataType>,
+    ) -> Result<DataFrame> {
         let mut typed = typed.clone();
         typed.insert(self.time.clone(), DataType::Timestamp);
         let schema = Arc::new(self.schema(&typed)?);
         let rows = EntityRows { dataframe: self.clone(), typed, schema: Arc::clone(&schema) };
-        let table = StreamingTable::try_new(schema, vec![Arc::new(rows)]).map_err(from_datafusion)?;
+        let table =
+            StreamingTable::try_new(schema, vec![Arc::new(rows)]).map_err(from_datafusion)?;
         context.read_table(Arc::new(table)).map_err(from_datafusion)
     }
 
@@ -106,12 +145,20 @@ impl EntityDataframe {
     fn schema(&self, typed: &BTreeMap<String, DataType>) -> Result<Schema> {
         let held = self.footer.schema();
         if held.field_with_name(ROW_NUMBER).is_ok() {
-            return Err(self.error(format!("a column \"{ROW_NUMBER}\", which is kept for the number of the row")));
+            return Err(self.error(format!(
+                "a column \"{ROW_NUMBER}\", which is kept for the number of the row"
+            )));
         }
-        let missing: Vec<&str> = typed.keys().map(String::as_str).filter(|name| held.field_with_name(name).is_err()).collect();
+        let missing: Vec<&str> = typed
+            .keys()
+            .map(String::as_str)
+            .filter(|name| held.field_with_name(name).is_err())
+            .collect();
         if let Some(first) = missing.first() {
             let names = held.fields().iter().map(|field| field.name().as_str());
-            return Err(self.error(format!("no column {}", missing.join(", "))).with_hint(did_you_mean(first, names)));
+            return Err(self
+                .error(format!("no column {}", missing.join(", ")))
+                .with_hint(did_you_mean(first, names)));
         }
         let mut fields = Vec::with_capacity(held.fields().len() + 1);
         for field in held.fields() {
@@ -128,8 +175,10 @@ impl EntityDataframe {
     }
 
     fn conform(&self, name: &str, column: &ArrayRef, data_type: DataType) -> Result<ArrayRef> {
-        conform(column, data_type)
-            .map_err(|error| error.context(format!("the entity dataframe {}, column \"{name}\"", self.path.display())))
+        conform(column, data_type).map_err(|error| {
+            error
+                .context(format!("the entity dataframe {}, column \"{name}\"", self.path.display()))
+        })
     }
 
     fn error(&self, what: impl fmt::Display) -> Error {
@@ -165,8 +214,9 @@ impl EntityRows {
         }
         let rows = first..first + batch.num_rows() as u64;
         columns.push(Arc::new(UInt64Array::from_iter_values(rows)));
-        RecordBatch::try_new(Arc::clone(&self.schema), columns)
-            .map_err(|error| Error::internal(format!("entity rows do not fit their schema: {error}")))
+        RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(|error| {
+            Error::internal(format!("entity rows do not fit their schema: {error}"))
+        })
     }
 
     fn refuse_null_times(&self, times: &ArrayRef, first: u64) -> Result<()> {
@@ -213,7 +263,8 @@ impl PartitionStream for EntityRows {
 impl EntityDataframe {
     /// The rows as they are in the file.
     async fn batches(self, batch_size: usize) -> Result<impl Stream<Item = Result<RecordBatch>>> {
-        let file = tokio::fs::File::open(&self.path).await.context(|| self.path.display().to_string())?;
+        let file =
+            tokio::fs::File::open(&self.path).await.context(|| self.path.display().to_string())?;
         let reader = ParquetRecordBatchStreamBuilder::new_with_metadata(file, self.footer)
             .with_batch_size(batch_size)
             .build()
@@ -227,11 +278,9 @@ mod tests {
     use std::fs;
 
     use arrow::{
-        array::{
-            AsArray, Int8Array, Int64Array, StringArray, TimestampNanosecondArray, new_null_array,
-        },
+        array::{Int8Array, Int64Array, StringArray, TimestampNanosecondArray, new_null_array},
         compute::concat_batches,
-        datatypes::{TimeUnit, TimestampMicrosecondType, UInt64Type},
+        datatypes::{TimeUnit, UInt64Type},
     };
     use parquet::arrow::ArrowWriter;
 
@@ -242,10 +291,12 @@ mod tests {
     };
 
     fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) {
-        let batch =
-            RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)));
+        let batch = RecordBatch::try_from_iter_with_nullable(
+            columns.into_iter().map(|(name, column)| (name, column, true)),
+        );
         let batch = batch.unwrap();
-        let mut writer = ArrowWriter::try_new(fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
+        let mut writer =
+            ArrowWriter::try_new(fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
         writer.write(&batch).unwrap();
         writer.close().unwrap();
     }
@@ -255,7 +306,10 @@ mod tests {
         let times = (0..rows).map(|row| (!null.contains(&row)).then_some(row * 1000));
         let columns: Vec<(&str, ArrayRef)> = vec![
             ("label", Arc::new((0..rows).map(|row| Some((row % 2) as i8)).collect::<Int8Array>())),
-            ("user_id", Arc::new((0..rows).map(|row| Some((row % 7) as i8)).collect::<Int8Array>())),
+            (
+                "user_id",
+                Arc::new((0..rows).map(|row| Some((row % 7) as i8)).collect::<Int8Array>()),
+            ),
             (time, Arc::new(times.collect::<TimestampNanosecondArray>())),
         ];
         write(path, columns);
@@ -266,7 +320,8 @@ mod tests {
     }
 
     fn read(path: &Path, time: Option<&str>) -> Result<RecordBatch> {
-        let context = session(&Resources { partitions: 4, batch_size: 100, ..Resources::default() })?;
+        let context =
+            session(&Resources { partitions: 4, batch_size: 100, ..Resources::default() })?;
         let rows = EntityDataframe::open(path, time)?.read(&context, &typed())?;
         let schema = Arc::clone(rows.schema().inner());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -279,9 +334,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("entities.parquet");
         dataframe(&path, "event_timestamp", 1234, &[]);
-        assert_eq!(EntityDataframe::open(&path, None).unwrap().rows(), 1234);
+        let entities = EntityDataframe::open(&path, None).unwrap();
+        assert_eq!(entities.rows(), 1234);
+        assert_eq!(
+            entities.period(),
+            Period { from: Some(Timestamp(0)), to: Some(Timestamp(1233)) }
+        );
         let rows = read(&path, None).unwrap();
-        let names: Vec<_> = rows.schema().fields().iter().map(|field| field.name().clone()).collect();
+        let names: Vec<_> =
+            rows.schema().fields().iter().map(|field| field.name().clone()).collect();
         assert_eq!(names, ["label", "user_id", "event_timestamp", ROW_NUMBER]);
         assert_eq!(*rows.column(0).data_type(), ArrowType::Int8, "carried through as it is");
         assert_eq!(*rows.column(1).data_type(), ArrowType::Int64);
@@ -297,7 +358,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("entities.parquet");
         dataframe(&path, "event_timestamp", 500, &[]);
-        let context = session(&Resources { partitions: 4, batch_size: 10, ..Resources::default() }).unwrap();
+        let context =
+            session(&Resources { partitions: 4, batch_size: 10, ..Resources::default() }).unwrap();
         let rows = EntityDataframe::open(&path, None).unwrap().read(&context, &typed()).unwrap();
         let shuffled = rows.sort_by(vec![datafusion::logical_expr::ident("user_id")]).unwrap();
         let ordered = crate::offline::testing::collect(in_order(shuffled).unwrap());
@@ -317,22 +379,40 @@ mod tests {
         };
         check(None, Kind::NotFound, "the entity dataframe cannot be read");
         dataframe(&path, "ts", 10, &[]);
-        let message = "has no column \"event_timestamp\" with the times; it has: label, user_id, ts";
+        let message =
+            "has no column \"event_timestamp\" with the times; it has: label, user_id, ts";
         check(None, Kind::Invalid, message);
         check(None, Kind::Invalid, "--timestamp-column");
         assert_eq!(read(&path, Some("ts")).unwrap().num_rows(), 10);
-        check(Some("label"), Kind::Invalid, "column \"label\": type int32 cannot be read as timestamp");
+        check(
+            Some("label"),
+            Kind::Invalid,
+            "column \"label\": type int32 cannot be read as timestamp",
+        );
         dataframe(&path, "event_timestamp", 345, &[321, 330]);
-        check(None, Kind::Invalid, "has no time in row 321: column \"event_timestamp\" is null there");
+        check(
+            None,
+            Kind::Invalid,
+            "has no time in row 321: column \"event_timestamp\" is null there",
+        );
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
         check(None, Kind::Corrupt, "cut off or damaged");
         let time = || new_null_array(&ArrowType::Timestamp(TimeUnit::Second, None), 1);
-        write(&path, vec![("event_timestamp", time()), ("user_ids", Arc::new(Int64Array::from(vec![1])))]);
+        write(
+            &path,
+            vec![("event_timestamp", time()), ("user_ids", Arc::new(Int64Array::from(vec![1])))],
+        );
         check(None, Kind::Invalid, "has no column user_id\nhint: did you mean \"user_ids\"?");
-        write(&path, vec![("event_timestamp", time()), ("user_id", Arc::new(StringArray::from(vec!["x"])))]);
+        write(
+            &path,
+            vec![("event_timestamp", time()), ("user_id", Arc::new(StringArray::from(vec!["x"])))],
+        );
         check(None, Kind::Invalid, "column \"user_id\": type utf8 cannot be read as int64");
-        write(&path, vec![("event_timestamp", time()), ("__row", Arc::new(Int64Array::from(vec![1])))]);
+        write(
+            &path,
+            vec![("event_timestamp", time()), ("__row", Arc::new(Int64Array::from(vec![1])))],
+        );
         check(None, Kind::Invalid, "a column \"__row\", which is kept for the number of the row");
     }
 }

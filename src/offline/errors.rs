@@ -24,7 +24,9 @@ fn foreign(error: &DataFusionError) -> Error {
     let kind = kind(error.find_root());
     let error = Error::new(kind, error.strip_backtrace());
     match kind {
-        Kind::Limit => error.with_hint("raise the memory limit, or work on fewer partitions at once"),
+        Kind::Limit => {
+            error.with_hint("raise the memory limit, or work on fewer partitions at once")
+        }
         _ => error,
     }
 }

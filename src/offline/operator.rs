@@ -19,13 +19,13 @@ use datafusion::{
 };
 
 /// Keys and times sort ascending, nulls in front, on both sides of a join.
-pub(super) const ASCENDING: SortOptions = SortOptions {
-    descending: false,
-    nulls_first: true,
-};
+pub(super) const ASCENDING: SortOptions = SortOptions { descending: false, nulls_first: true };
 
 /// The columns of these names, as physical expressions.
-pub(super) fn physical_columns(schema: &Schema, names: &[String]) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
+pub(super) fn physical_columns(
+    schema: &Schema,
+    names: &[String],
+) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
     let column = |name: &String| {
         let column = Column::new_with_schema(name, schema)?;
         Ok(Arc::new(column) as Arc<dyn PhysicalExpr>)
@@ -62,9 +62,13 @@ pub(super) fn take_columns<'a>(
 
 /// The properties of an operator that adds columns to the rows of its input: order, partitions and
 /// all that is known of the other columns stay.
-pub(super) fn extended(input: &Arc<dyn ExecutionPlan>, added: Vec<Field>) -> Result<PlanProperties> {
+pub(super) fn extended(
+    input: &Arc<dyn ExecutionPlan>,
+    added: Vec<Field>,
+) -> Result<PlanProperties> {
     let held = input.schema();
-    let fields: Vec<_> = held.fields().iter().cloned().chain(added.into_iter().map(Arc::new)).collect();
+    let fields: Vec<_> =
+        held.fields().iter().cloned().chain(added.into_iter().map(Arc::new)).collect();
     let schema = Schema::new_with_metadata(fields, held.metadata().clone());
     let known = input.equivalence_properties();
     let mut equivalences = EquivalenceProperties::new(Arc::new(schema));

@@ -12,13 +12,17 @@ use crate::error::{Context, Error, Result};
 /// The footer of a file: its schema, its row groups, its metadata.
 pub(super) fn read_footer(path: &Path) -> Result<ArrowReaderMetadata> {
     let file = File::open(path).context(|| format!("{} cannot be opened", path.display()))?;
-    ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| damaged(path, &error))
+    ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())
+        .map_err(|error| damaged(path, &error))
 }
 
 /// The error for a file that turns out not to be what was written.
 pub(super) fn damaged(path: &Path, error: &ParquetError) -> Error {
-    Error::corrupt(format!("{} is no Parquet file, or was cut off or damaged: {error}", path.display()))
-        .with_hint("write the file again; unskew never reads a part of a file")
+    Error::corrupt(format!(
+        "{} is no Parquet file, or was cut off or damaged: {error}",
+        path.display()
+    ))
+    .with_hint("write the file again; unskew never reads a part of a file")
 }
 
 /// The key-value metadata of a Parquet file. A key without a value is left out, and so is Arrow's

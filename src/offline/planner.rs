@@ -50,7 +50,8 @@ impl ExtensionPlanner for Operators {
         _: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let node = node.as_any();
-        if let (Some(join), [entities, features]) = (node.downcast_ref::<PointInTimeJoin>(), inputs) {
+        if let (Some(join), [entities, features]) = (node.downcast_ref::<PointInTimeJoin>(), inputs)
+        {
             let join = PointInTimeJoinExec::try_new(
                 Arc::clone(entities),
                 Arc::clone(features),
@@ -63,7 +64,8 @@ impl ExtensionPlanner for Operators {
             return Ok(Some(Arc::new(latest)));
         }
         if let (Some(transform), [input]) = (node.downcast_ref::<Transform>(), inputs) {
-            let transform = TransformExec::try_new(Arc::clone(input), Arc::clone(transform.function()))?;
+            let transform =
+                TransformExec::try_new(Arc::clone(input), Arc::clone(transform.function()))?;
             return Ok(Some(Arc::new(transform)));
         }
         Ok(None)

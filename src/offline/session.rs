@@ -66,14 +66,17 @@ pub fn session(resources: &Resources) -> Result<SessionContext> {
     let mut runtime = RuntimeEnvBuilder::new();
     if let Some(bytes) = resources.memory {
         let top = NonZeroUsize::MIN.saturating_add(4);
-        runtime = runtime.with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(bytes), top)));
+        runtime = runtime
+            .with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(bytes), top)));
         let sorts = resources.partitions.max(1) * SORTS_AT_ONCE;
         let usual = config.options().execution.sort_spill_reservation_bytes;
         config = config.with_sort_spill_reservation_bytes(usual.min(bytes / sorts));
     }
     let folder = resources.spill.clone();
-    let folder = folder.map_or_else(DiskManagerMode::default, |folder| DiskManagerMode::Directories(vec![folder]));
-    let disk = DiskManagerBuilder::default().with_mode(folder).with_max_spill_merge_fan_in(MERGED_AT_ONCE);
+    let folder = folder
+        .map_or_else(DiskManagerMode::default, |folder| DiskManagerMode::Directories(vec![folder]));
+    let disk =
+        DiskManagerBuilder::default().with_mode(folder).with_max_spill_merge_fan_in(MERGED_AT_ONCE);
     let runtime = runtime.with_disk_manager_builder(disk);
     let state = SessionStateBuilder::new()
         .with_config(config)

@@ -8,7 +8,7 @@ use datafusion::{
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 
-use super::{Layout, Sources, errors::from_datafusion, latest};
+use super::{Layout, Period, Sources, errors::from_datafusion, latest};
 use crate::{error::Result, time::Timestamp};
 
 /// Told of rows as they pass.
@@ -33,7 +33,8 @@ pub async fn latest_rows(
     from: Option<Timestamp>,
     to: Timestamp,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-    let rows = latest(sources.rows(source, &layout)?, layout, from, Some(to))?;
+    let period = Period { from, to: Some(to) };
+    let rows = latest(sources.rows(source, &layout, period)?, layout, period)?;
     let batches = rows.execute_stream().await.map_err(from_datafusion)?;
     Ok(batches.map_err(from_datafusion).boxed())
 }

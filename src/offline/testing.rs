@@ -91,7 +91,9 @@ pub(super) fn content_fields() -> Vec<Field> {
         nullable: true,
         documentation: String::new(),
     };
-    [("amount", DataType::Float64), ("note", DataType::Utf8), ("tags", DataType::ListInt64)].map(field).to_vec()
+    [("amount", DataType::Float64), ("note", DataType::Utf8), ("tags", DataType::ListInt64)]
+        .map(field)
+        .to_vec()
 }
 
 pub(super) fn content_columns(rows: &[Option<&FeatureRow>]) -> Vec<ArrayRef> {
@@ -106,7 +108,11 @@ pub(super) fn times(times: impl IntoIterator<Item = Option<i64>>) -> ArrayRef {
     Arc::new(TimestampMicrosecondArray::from_iter(times).with_timezone("UTC"))
 }
 
-pub(super) fn key_values(key: &str, users: Vec<Option<i64>>, products: Vec<Option<&str>>) -> ArrayRef {
+pub(super) fn key_values(
+    key: &str,
+    users: Vec<Option<i64>>,
+    products: Vec<Option<&str>>,
+) -> ArrayRef {
     match key {
         "user" => Arc::new(Int64Array::from(users)),
         _ => Arc::new(StringArray::from(products)),
@@ -125,13 +131,17 @@ pub(super) fn layout(keys: &[&str]) -> Layout {
 pub(super) fn feature_batch(rows: &[FeatureRow], keys: &[&str]) -> RecordBatch {
     let users: Vec<_> = rows.iter().map(|row| row.user).collect();
     let products: Vec<_> = rows.iter().map(|row| row.product).collect();
-    let keys = keys.iter().map(|key| (key_column(key), key_values(key, users.clone(), products.clone())));
+    let keys =
+        keys.iter().map(|key| (key_column(key), key_values(key, users.clone(), products.clone())));
     let mut columns: Vec<(String, ArrayRef)> = keys.collect();
     columns.push((EVENT.to_owned(), times(rows.iter().map(|row| Some(row.event)))));
     columns.push((CREATED.to_owned(), times(rows.iter().map(|row| row.created))));
     let content = content_columns(&rows.iter().map(Some).collect::<Vec<_>>());
     columns.extend(content_fields().into_iter().map(|field| field.name).zip(content));
-    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).unwrap()
+    RecordBatch::try_from_iter_with_nullable(
+        columns.into_iter().map(|(name, column)| (name, column, true)),
+    )
+    .unwrap()
 }
 
 /// The batch as a table of several partitions of several batches.
@@ -159,4 +169,3 @@ pub(super) fn collect(frame: DataFrame) -> RecordBatch {
     let batches = runtime.block_on(frame.collect()).unwrap();
     concat_batches(&schema, &batches).unwrap()
 }
-

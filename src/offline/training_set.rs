@@ -98,7 +98,7 @@ pub async fn write_training_set(
     let retrieval = Retrieval::plan(&in_force.state, &request.wanted, request.full_names)?;
     let entities = EntityDataframe::open(&request.entities, Some(&request.timestamp_column))?;
     let rows = entity_rows(sources, &retrieval, &entities, &[])?;
-    let (rows, row_errors) = assemble(in_force, sources, &retrieval, rows, entities.time())?;
+    let (rows, row_errors) = assemble(in_force, sources, &retrieval, rows, &entities)?;
     let mut manifest = manifest(in_force, sources, &retrieval, request, now)?;
     let metadata = |content: &Content| {
         manifest.rows = content.rows;
@@ -131,15 +131,15 @@ pub(super) fn assemble(
     sources: &Sources,
     retrieval: &Retrieval<'_>,
     rows: DataFrame,
-    time: &str,
+    entities: &EntityDataframe,
 ) -> Result<(DataFrame, Collected)> {
     refuse_taken(&rows, retrieval)?;
     let carried = rows.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
     let outputs = retrieval.outputs.iter().map(|output| output.name.clone());
     let columns: Vec<String> = carried.into_iter().chain(outputs).collect();
-    let joins = retrieval.views.iter().map(|read| join(in_force, sources, read, time));
+    let joins = retrieval.views.iter().map(|read| join(in_force, sources, read, entities));
     let joined = join_views(rows, joins.collect::<Result<Vec<_>>>()?)?;
-    let function = TrainingRow::new(in_force, retrieval, time)?;
+    let function = TrainingRow::new(in_force, retrieval, entities.time())?;
     let collected = function.errors.clone();
     let computed = transform(joined, Arc::new(function))?;
     let picked = computed.select(columns.iter().map(ident)).map_err(from_datafusion)?;
@@ -168,20 +168,26 @@ fn matched_column(view: &str) -> String {
     format!("{view}/")
 }
 
-fn join(in_force: &InForce, sources: &Sources, read: &ViewRead<'_>, time: &str) -> Result<ViewJoin> {
+fn join(
+    in_force: &InForce,
+    sources: &Sources,
+    read: &ViewRead<'_>,
+    entities: &EntityDataframe,
+) -> Result<ViewJoin> {
     let content = in_force.state.content(read.view);
     let outputs = content.iter().map(|field| (field.name.clone(), joined_column(read.name, &field.name)));
     let layout = Arc::new(Layout { keys: read.join_keys.clone(), content: content.clone() });
     let source = source(in_force, read)?;
     let spec = JoinSpec {
         layout: Arc::clone(&layout),
-        time: time.to_owned(),
+        time: entities.time().to_owned(),
         ttl: read.view.ttl,
         visible: source.visible,
         outputs: outputs.collect(),
         matched_event: Some(matched_column(read.name)),
     };
-    let rows = sources.rows(&read.view.source, &layout)?;
+    let period = entities.period().seen_with(read.view.ttl);
+    let rows = sources.rows(&read.view.source, &layout, period)?;
     Ok(ViewJoin { rows, spec })
 }
 

@@ -16,8 +16,8 @@ use datafusion::{
     logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore},
     physical_expr::PhysicalExpr,
     physical_plan::{
-        ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan,
-        PlanProperties, ReplaceChildrenOptions, StatisticsArgs,
+        ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties,
+        ReplaceChildrenOptions, StatisticsArgs,
         execution_plan::CardinalityEffect,
         metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput},
         stream::RecordBatchStreamAdapter,
@@ -64,7 +64,8 @@ pub fn transform(rows: DataFrame, function: Arc<dyn BatchFunction>) -> OurResult
     let name = function.name().to_owned();
     let (state, input) = rows.into_parts();
     let node = Transform::try_new(input, function);
-    let node = node.map_err(|error| from_datafusion(error).context(format!("{name} cannot be applied")))?;
+    let node =
+        node.map_err(|error| from_datafusion(error).context(format!("{name} cannot be applied")))?;
     Ok(DataFrame::new(state, LogicalPlan::Extension(Extension { node: Arc::new(node) })))
 }
 
@@ -83,7 +84,8 @@ impl Transform {
                 return plan_err!("no column {name}");
             }
         }
-        let outputs = Schema::new(function.outputs().iter().map(Field::to_arrow).collect::<Vec<_>>());
+        let outputs =
+            Schema::new(function.outputs().iter().map(Field::to_arrow).collect::<Vec<_>>());
         let schema = Arc::new(input.schema().join(&DFSchema::try_from(outputs)?)?);
         Ok(Self { input, function, schema })
     }
@@ -172,7 +174,10 @@ pub struct TransformExec {
 }
 
 impl TransformExec {
-    pub(super) fn try_new(input: Arc<dyn ExecutionPlan>, function: Arc<dyn BatchFunction>) -> Result<Self> {
+    pub(super) fn try_new(
+        input: Arc<dyn ExecutionPlan>,
+        function: Arc<dyn BatchFunction>,
+    ) -> Result<Self> {
         let outputs = function.outputs().iter().map(Field::to_arrow).collect();
         Ok(Self {
             properties: Arc::new(extended(&input, outputs)?),
@@ -229,10 +234,17 @@ impl ExecutionPlan for TransformExec {
         self: Arc<Self>,
         children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+        self.replace_children(
+            children,
+            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
+        )
     }
 
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
         let schema = self.schema();
         let metrics = BaselineMetrics::new(&self.metrics, partition);
         let (function, output) = (Arc::clone(&self.function), Arc::clone(&schema));
@@ -263,9 +275,15 @@ impl ExecutionPlan for TransformExec {
 }
 
 /// The batch with the outputs of the function.
-fn apply(function: &dyn BatchFunction, batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+fn apply(
+    function: &dyn BatchFunction,
+    batch: &RecordBatch,
+    schema: &SchemaRef,
+) -> Result<RecordBatch> {
     let inputs = take_columns(batch, function.inputs())?;
-    let field = |(name, column): (&String, &ArrayRef)| ArrowField::new(name, column.data_type().clone(), true);
+    let field = |(name, column): (&String, &ArrayRef)| {
+        ArrowField::new(name, column.data_type().clone(), true)
+    };
     let fields: Vec<_> = function.inputs().iter().zip(&inputs).map(field).collect();
     let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     let inputs = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), inputs, &rows)?;
@@ -282,7 +300,9 @@ fn check(function: &dyn BatchFunction, outputs: &[ArrayRef], rows: usize) -> Our
     };
     match declared.len() == outputs.len() && declared.iter().zip(outputs).all(fits) {
         true => Ok(()),
-        false => Err(Error::internal(format!("{} gave other columns than it declares", function.name()))),
+        false => {
+            Err(Error::internal(format!("{} gave other columns than it declares", function.name())))
+        }
     }
 }
 
@@ -300,7 +320,7 @@ mod tests {
     use crate::{
         error::Kind,
         offline::{
-            Resources, ROW_NUMBER, in_order,
+            ROW_NUMBER, Resources, in_order,
             testing::{collect, table},
         },
         value::DataType,
@@ -317,8 +337,18 @@ mod tests {
 
     impl Scale {
         fn new(factor: i64, output: &str, data_type: DataType) -> Self {
-            let output = Field { name: output.into(), data_type, nullable: true, documentation: String::new() };
-            Self { factor, inputs: vec!["x".into()], outputs: vec![output], calls: AtomicUsize::new(0) }
+            let output = Field {
+                name: output.into(),
+                data_type,
+                nullable: true,
+                documentation: String::new(),
+            };
+            Self {
+                factor,
+                inputs: vec!["x".into()],
+                outputs: vec![output],
+                calls: AtomicUsize::new(0),
+            }
         }
     }
 
@@ -352,7 +382,8 @@ mod tests {
             ("x", Arc::new((0..rows).map(|x| Some(x + 100)).collect::<Int64Array>())),
             (ROW_NUMBER, Arc::new((0..rows as u64).collect::<UInt64Array>())),
         ];
-        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)))
+            .unwrap()
     }
 
     fn resources() -> Resources {
@@ -366,7 +397,8 @@ mod tests {
         let again = transform(added, Arc::new(Scale::new(3, "again", DataType::Int64))).unwrap();
         let rows = collect(in_order(again).unwrap());
         assert_eq!(function.calls.load(Relaxed), 10, "one call per batch");
-        let names: Vec<_> = rows.schema().fields().iter().map(|field| field.name().clone()).collect();
+        let names: Vec<_> =
+            rows.schema().fields().iter().map(|field| field.name().clone()).collect();
         assert_eq!(names, ["unused", "x", "scaled", "again"]);
         for (column, factor) in [(1, 1), (2, 2), (3, 3)] {
             let values = rows.column(column).as_primitive::<Int64Type>();
@@ -376,25 +408,40 @@ mod tests {
 
     #[test]
     fn columns_nobody_wants_are_not_carried_along() {
-        let added = transform(table(&numbers(9), &resources()), Arc::new(Scale::new(2, "scaled", DataType::Int64)));
-        let rows = collect(added.unwrap().select(vec![ident(ROW_NUMBER), ident("scaled")]).unwrap());
-        let (row, scaled) = (rows.column(0).as_primitive::<UInt64Type>(), rows.column(1).as_primitive::<Int64Type>());
+        let added = transform(
+            table(&numbers(9), &resources()),
+            Arc::new(Scale::new(2, "scaled", DataType::Int64)),
+        );
+        let rows =
+            collect(added.unwrap().select(vec![ident(ROW_NUMBER), ident("scaled")]).unwrap());
+        let (row, scaled) = (
+            rows.column(0).as_primitive::<UInt64Type>(),
+            rows.column(1).as_primitive::<Int64Type>(),
+        );
         assert!((0..9).all(|i| scaled.value(i) == (row.value(i) as i64 + 100) * 2));
     }
 
     #[test]
     fn what_is_wrong_is_said() {
-        let apply = |factor, output, data_type| transform(table(&numbers(9), &resources()), Arc::new(Scale::new(factor, output, data_type)));
+        let apply = |factor, output, data_type| {
+            transform(
+                table(&numbers(9), &resources()),
+                Arc::new(Scale::new(factor, output, data_type)),
+            )
+        };
         let taken = apply(2, "unused", DataType::Int64).unwrap_err();
         assert!(taken.message().starts_with("scale cannot be applied"), "{taken}");
         let run = |frame: DataFrame| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             from_datafusion(runtime.block_on(frame.collect()).unwrap_err())
         };
         let other = run(apply(2, "scaled", DataType::Utf8).unwrap());
         assert_eq!(other, Error::internal("scale gave other columns than it declares"));
-        let trap = table(&numbers(9), &resources()).select(vec![(ident("x") - datafusion::logical_expr::lit(90_i64)).alias("x")]);
-        let trap = transform(trap.unwrap(), Arc::new(Scale::new(2, "scaled", DataType::Int64))).unwrap();
+        let trap = table(&numbers(9), &resources())
+            .select(vec![(ident("x") - datafusion::logical_expr::lit(90_i64)).alias("x")]);
+        let trap =
+            transform(trap.unwrap(), Arc::new(Scale::new(2, "scaled", DataType::Int64))).unwrap();
         assert_eq!(run(trap).kind(), Kind::Transform);
     }
 }

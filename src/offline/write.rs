@@ -73,11 +73,13 @@ impl Writer {
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let file = BufWriter::new(builder.tempfile_in(folder(path))?);
-        let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default()));
+        let properties =
+            WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default()));
         Ok(Self {
             rows: 0,
             hasher: ContentHasher::new(&schema),
-            parquet: ArrowWriter::try_new(file, schema, Some(properties.build())).map_err(write_error)?,
+            parquet: ArrowWriter::try_new(file, schema, Some(properties.build()))
+                .map_err(write_error)?,
         })
     }
 
@@ -139,7 +141,8 @@ mod tests {
             ("number", Arc::new(numbers.collect::<Int64Array>())),
             ("text", Arc::new(StringArray::from_iter_values(texts))),
         ];
-        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)))
+            .unwrap()
     }
 
     fn rows(batches: Vec<Result<RecordBatch, DataFusionError>>) -> SendableRecordBatchStream {
@@ -156,7 +159,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.parquet");
         let said = |content: &Content| Ok(vec![("content".to_owned(), content.hash.to_string())]);
-        let content = block_on(write_parquet(rows(vec![Ok(batch(0, 5)), Ok(batch(5, 7))]), &path, said)).unwrap();
+        let content =
+            block_on(write_parquet(rows(vec![Ok(batch(0, 5)), Ok(batch(5, 7))]), &path, said))
+                .unwrap();
         assert_eq!(content.rows, 12);
         assert_eq!(read_metadata(&path).unwrap()["content"], content.hash.to_string());
 
@@ -169,8 +174,11 @@ mod tests {
     fn what_is_read_back_has_the_hash_that_was_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.parquet");
-        let content = block_on(write_parquet(rows(vec![Ok(batch(0, 3000))]), &path, |_| Ok(vec![]))).unwrap();
-        let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap());
+        let content =
+            block_on(write_parquet(rows(vec![Ok(batch(0, 3000))]), &path, |_| Ok(vec![]))).unwrap();
+        let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(
+            File::open(&path).unwrap(),
+        );
         let mut hasher = ContentHasher::new(&batch(0, 0).schema());
         for batch in reader.unwrap().with_batch_size(777).build().unwrap() {
             hasher.update(&batch.unwrap()).unwrap();
@@ -183,10 +191,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.parquet");
         fs::write(&path, "before").unwrap();
-        let broken = rows(vec![Ok(batch(0, 5)), Err(DataFusionError::ResourcesExhausted("no memory".into()))]);
+        let broken = rows(vec![
+            Ok(batch(0, 5)),
+            Err(DataFusionError::ResourcesExhausted("no memory".into())),
+        ]);
         let error = block_on(write_parquet(broken, &path, |_| Ok(vec![]))).unwrap_err();
         assert_eq!(error.kind(), Kind::Limit);
-        let refused = block_on(write_parquet(rows(vec![Ok(batch(0, 5))]), &path, |_| Err(Error::invalid("no"))));
+        let refused = block_on(write_parquet(rows(vec![Ok(batch(0, 5))]), &path, |_| {
+            Err(Error::invalid("no"))
+        }));
         assert!(refused.unwrap_err().message().contains("out.parquet was not written: no"));
         assert_eq!(fs::read_to_string(&path).unwrap(), "before");
         assert_eq!(names(folder.path()), ["out.parquet"]);
@@ -198,5 +211,12 @@ mod tests {
         let path = folder.path().join("missing/out.parquet");
         let error = block_on(write_parquet(rows(vec![]), &path, |_| Ok(vec![]))).unwrap_err();
         assert_eq!(error.kind(), Kind::NotFound);
+    }
+
+    #[test]
+    fn a_full_disk_is_no_fault_of_the_caller() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert_eq!(write_error(ParquetError::from(full)).kind(), Kind::Unavailable);
+        assert_eq!(write_error(ParquetError::NYI("unions".into())).kind(), Kind::Invalid);
     }
 }

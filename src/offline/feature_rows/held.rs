@@ -63,14 +63,21 @@ impl Held {
 
     /// The values of columns, given by their indices in [`Layout::columns`], in the rows at
     /// `positions`; null where there is no position.
-    pub(in crate::offline) fn gather(&self, columns: &[usize], positions: &[Option<Position>]) -> Result<Vec<ArrayRef>> {
+    pub(in crate::offline) fn gather(
+        &self,
+        columns: &[usize],
+        positions: &[Option<Position>],
+    ) -> Result<Vec<ArrayRef>> {
         let missing = (self.slots.len(), 0);
         let indices: Vec<(usize, usize)> =
             positions.iter().map(|at| at.map_or(missing, |at| (at.slot, at.row))).collect();
         let fields = self.layout.columns();
         let gather = |column: &usize| {
             let null = new_null_array(&fields[*column].data_type.to_arrow(), 1);
-            let slots = self.slots.iter().map(|slot| slot.as_ref().map_or(&null, |batch| &batch.columns[*column]));
+            let slots = self
+                .slots
+                .iter()
+                .map(|slot| slot.as_ref().map_or(&null, |batch| &batch.columns[*column]));
             let arrays: Vec<&dyn Array> = slots.chain([&null]).map(AsRef::as_ref).collect();
             Ok(interleave(&arrays, &indices)?)
         };

@@ -29,10 +29,7 @@ impl KeyConverter {
         let nulls = columns.iter().fold(None, |nulls: Option<NullBuffer>, column| {
             NullBuffer::union(nulls.as_ref(), column.nulls())
         });
-        Ok(Keys {
-            rows: self.0.convert_columns(columns)?,
-            nulls,
-        })
+        Ok(Keys { rows: self.0.convert_columns(columns)?, nulls })
     }
 }
 

@@ -110,7 +110,11 @@ pub(super) struct FeatureBatch {
 }
 
 impl FeatureBatch {
-    pub(super) fn new(batch: &RecordBatch, layout: &Layout, converter: &KeyConverter) -> Result<Self> {
+    pub(super) fn new(
+        batch: &RecordBatch,
+        layout: &Layout,
+        converter: &KeyConverter,
+    ) -> Result<Self> {
         let columns = take_columns(batch, layout.columns().iter().map(|column| &column.name))?;
         let keys = converter.convert(&columns[..layout.keys.len()])?;
         let events = take_times(batch, EVENT)?;

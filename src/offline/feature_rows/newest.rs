@@ -36,7 +36,9 @@ impl Newest {
     pub(in crate::offline) fn visible(mode: Visible) -> Self {
         Self::new(match mode {
             Visible::Event => |event, _| event,
-            Visible::Created => |event, created| created.map_or(event, |created| created.max(event)),
+            Visible::Created => {
+                |event, created| created.map_or(event, |created| created.max(event))
+            }
         })
     }
 
@@ -56,7 +58,12 @@ impl Newest {
     }
 
     /// Takes the row at `at`, which is in `batch`.
-    pub(in crate::offline) fn arrive(&mut self, at: Position, batch: &FeatureBatch, hashes: &mut Hashes) -> Result<()> {
+    pub(in crate::offline) fn arrive(
+        &mut self,
+        at: Position,
+        batch: &FeatureBatch,
+        hashes: &mut Hashes,
+    ) -> Result<()> {
         let (event, created) = (batch.event(at.row), batch.created(at.row));
         let visible = (self.visible)(event, created);
         while let Some(last) = self.waiting.back().filter(|last| last.visible >= visible) {

@@ -7,48 +7,32 @@ mod oracle;
 
 use std::sync::Arc;
 
+use arrow::datatypes::{DataType as ArrowType, Field as ArrowField};
 use datafusion::{
-    common::ScalarValue,
     dataframe::DataFrame,
-    logical_expr::{Expr, Extension, LogicalPlan, ident, lit},
+    logical_expr::{Extension, LogicalPlan},
 };
 
 pub(super) use exec::LatestExec;
 pub(super) use node::Latest;
 
-use super::{
-    errors::from_datafusion,
-    feature_rows::{EVENT, Layout},
-};
-use crate::{
-    error::Result,
-    time::Timestamp,
-    value::Field,
-};
+use super::{errors::from_datafusion, feature_rows::Layout, period::Period};
+use crate::{error::Result, value::Field};
 
 /// The column with the hash of a row's content, as [`crate::value::RowEncoder::hash`]; an unsigned
 /// 64-bit integer.
 pub const HASH: &str = "__hash";
 
-/// Of feature rows with the columns of `layout`, the newest of every entity, among those whose
-/// event time is neither before `from` nor after `to`: the one that a point-in-time join would
-/// find. The columns are those of the layout, then [`HASH`]; the rows come in no particular order.
-/// Rows with a null join key are left out.
+/// Of feature rows with the columns of `layout`, the newest of every entity among those whose
+/// event time is in `period`: the one that a point-in-time join would find. The columns are those
+/// of the layout, then [`HASH`]; the rows come in no particular order. Rows with a null join key
+/// are left out.
 ///
 /// # Errors
 /// [`crate::error::Kind::Internal`] when the rows are not of the layout.
-pub fn latest(
-    rows: DataFrame,
-    layout: Layout,
-    from: Option<Timestamp>,
-    to: Option<Timestamp>,
-) -> Result<DataFrame> {
-    let bound = |moment: Timestamp| lit(ScalarValue::TimestampMicrosecond(Some(moment.0), Some("UTC".into())));
-    let from = from.map(|from| ident(EVENT).gt_eq(bound(from)));
-    let to = to.map(|to| ident(EVENT).lt_eq(bound(to)));
-    let within = from.into_iter().chain(to).reduce(Expr::and);
-    let rows = match within {
-        Some(within) => rows.filter(within).map_err(from_datafusion)?,
+pub fn latest(rows: DataFrame, layout: Layout, period: Period) -> Result<DataFrame> {
+    let rows = match period.contains_event() {
+        Some(contained) => rows.filter(contained).map_err(from_datafusion)?,
         None => rows,
     };
     let (state, input) = rows.into_parts();
@@ -57,7 +41,7 @@ pub fn latest(
 }
 
 /// The columns that come out.
-fn output_fields(layout: &Layout) -> Vec<arrow::datatypes::Field> {
-    let hash = arrow::datatypes::Field::new(HASH, arrow::datatypes::DataType::UInt64, false);
+fn output_fields(layout: &Layout) -> Vec<ArrowField> {
+    let hash = ArrowField::new(HASH, ArrowType::UInt64, false);
     layout.columns().iter().map(Field::to_arrow).chain([hash]).collect()
 }

@@ -10,9 +10,12 @@ use proptest::{collection::vec, option, prelude::*};
 
 use super::latest;
 use crate::{
-    offline::testing::{
-        FeatureRow, any_feature_row, any_keys, any_resources, any_time, collect, feature_batch,
-        layout, same_columns, table,
+    offline::{
+        Period,
+        testing::{
+            FeatureRow, any_feature_row, any_keys, any_resources, any_time, collect, feature_batch,
+            layout, same_columns, table,
+        },
     },
     time::Timestamp,
 };
@@ -25,7 +28,8 @@ fn expected(
 ) -> BTreeMap<Vec<String>, FeatureRow> {
     let mut newest: BTreeMap<Vec<String>, FeatureRow> = BTreeMap::new();
     for row in rows {
-        let within = from.is_none_or(|from| row.event >= from) && to.is_none_or(|to| row.event <= to);
+        let within =
+            from.is_none_or(|from| row.event >= from) && to.is_none_or(|to| row.event <= to);
         let Some(key) = row.key(keys).filter(|_| within) else {
             continue;
         };
@@ -39,7 +43,9 @@ fn expected(
 /// The columns of the rows in the order of their keys.
 fn by_key(batch: &RecordBatch, keys: usize) -> Vec<ArrayRef> {
     let column = |column: &ArrayRef| SortColumn { values: Arc::clone(column), options: None };
-    let sorted = lexsort_to_indices(&batch.columns()[..keys].iter().map(column).collect::<Vec<_>>(), None).unwrap();
+    let sorted =
+        lexsort_to_indices(&batch.columns()[..keys].iter().map(column).collect::<Vec<_>>(), None)
+            .unwrap();
     batch.columns().iter().map(|column| take(column, &sorted, None).unwrap()).collect()
 }
 
@@ -53,8 +59,8 @@ proptest! {
         bounds in (option::of(any_time()), option::of(any_time())),
         resources in any_resources(),
     ) {
-        let (from, to) = (bounds.0.map(Timestamp), bounds.1.map(Timestamp));
-        let found = latest(table(&feature_batch(&rows, &keys), &resources), layout(&keys), from, to).unwrap();
+        let period = Period { from: bounds.0.map(Timestamp), to: bounds.1.map(Timestamp) };
+        let found = latest(table(&feature_batch(&rows, &keys), &resources), layout(&keys), period).unwrap();
         let newest: Vec<FeatureRow> = expected(&rows, &keys, bounds).into_values().collect();
         let mut columns = feature_batch(&newest, &keys).columns().to_vec();
         columns.push(Arc::new(newest.iter().map(|row| Some(row.rank().2)).collect::<UInt64Array>()));

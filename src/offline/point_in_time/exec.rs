@@ -12,10 +12,13 @@ use datafusion::{
     physical_expr::{LexOrdering, OrderingRequirements, PhysicalExpr},
     physical_plan::{
         ChildStats, ChildrenPropertiesMode, DisplayAs, DisplayFormatType, Distribution,
-        ExecutionPlan, InputDistributionRequirements, PlanProperties,
-        ReplaceChildrenOptions, StatisticsArgs, apply_expression_roots,
+        ExecutionPlan, InputDistributionRequirements, PlanProperties, ReplaceChildrenOptions,
+        StatisticsArgs, apply_expression_roots,
         execution_plan::CardinalityEffect,
-        metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, Gauge, MetricBuilder, MetricsSet, RecordOutput},
+        metrics::{
+            BaselineMetrics, Count, ExecutionPlanMetricsSet, Gauge, MetricBuilder, MetricsSet,
+            RecordOutput,
+        },
         stream::RecordBatchStreamAdapter,
     },
 };
@@ -122,7 +125,9 @@ impl ExecutionPlan for PointInTimeJoinExec {
             Ok([entities, features]) => {
                 Ok(Arc::new(Self::try_new(entities, features, Arc::clone(&self.spec))?))
             }
-            Err(children) => internal_err!("PointInTimeJoinExec has two children, not {}", children.len()),
+            Err(children) => {
+                internal_err!("PointInTimeJoinExec has two children, not {}", children.len())
+            }
         }
     }
 
@@ -130,10 +135,17 @@ impl ExecutionPlan for PointInTimeJoinExec {
         self: Arc<Self>,
         children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+        self.replace_children(
+            children,
+            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
+        )
     }
 
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
         let schema = self.schema();
         let consumer = MemoryConsumer::new(format!("PointInTimeJoinExec[{partition}]"));
         let join = Join {

@@ -74,7 +74,10 @@ impl JoinSpec {
     /// What comes out of a feature row, as indices of the layout's columns.
     fn output_columns(&self) -> Result<Vec<usize>, DataFusionError> {
         let columns = self.layout.columns();
-        let index = |(output, _): (&str, &str)| match columns.iter().position(|column| column.name == output) {
+        let index = |(output, _): (&str, &str)| match columns
+            .iter()
+            .position(|column| column.name == output)
+        {
             Some(index) => Ok(index),
             None => internal_err!("{output} is not among the content of the feature rows"),
         };
@@ -85,7 +88,9 @@ impl JoinSpec {
     fn output_fields(&self) -> Result<Vec<ArrowField>, DataFusionError> {
         let columns = self.layout.columns();
         let indices = self.output_columns()?.into_iter();
-        let named = indices.zip(self.outputs()).map(|(index, (_, name))| columns[index].to_arrow().with_name(name));
+        let named = indices
+            .zip(self.outputs())
+            .map(|(index, (_, name))| columns[index].to_arrow().with_name(name));
         Ok(named.collect())
     }
 }
@@ -116,7 +121,10 @@ impl fmt::Display for JoinSpec {
 ///
 /// # Errors
 /// [`crate::error::Kind::Invalid`] when an output has the name of another column.
-pub fn join_views(entities: DataFrame, views: impl IntoIterator<Item = ViewJoin>) -> Result<DataFrame> {
+pub fn join_views(
+    entities: DataFrame,
+    views: impl IntoIterator<Item = ViewJoin>,
+) -> Result<DataFrame> {
     views.into_iter().try_fold(entities, join_view)
 }
 
@@ -124,7 +132,9 @@ fn join_view(entities: DataFrame, view: ViewJoin) -> Result<DataFrame> {
     let taken = |(_, name): &(&str, &str)| entities.schema().has_column_with_unqualified_name(name);
     if let Some((_, name)) = view.spec.outputs().find(taken) {
         return Err(Error::invalid(format!("two columns of the result have the name \"{name}\""))
-            .with_hint("take the column out of the entity dataframe, or ask for full feature names"));
+            .with_hint(
+                "take the column out of the entity dataframe, or ask for full feature names",
+            ));
     }
     let (state, entities) = entities.into_parts();
     let node = PointInTimeJoin::try_new(entities, view.rows.into_parts().1, Arc::new(view.spec));

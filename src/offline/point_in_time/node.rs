@@ -26,7 +26,11 @@ impl PointInTimeJoin {
     ///
     /// # Errors
     /// When a column is missing on either side, or two would have one name.
-    pub fn try_new(entities: LogicalPlan, features: LogicalPlan, spec: Arc<JoinSpec>) -> Result<Self> {
+    pub fn try_new(
+        entities: LogicalPlan,
+        features: LogicalPlan,
+        spec: Arc<JoinSpec>,
+    ) -> Result<Self> {
         let outputs = spec.output_fields()?;
         let outputs = DFSchema::try_from(Schema::new(outputs))?;
         let schema = Arc::new(entities.schema().join(&outputs)?);

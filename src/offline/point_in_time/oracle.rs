@@ -89,7 +89,8 @@ impl View {
             };
             let (event, time) = (i128::from(row.event), i128::from(entity.time));
             let young = self.ttl.is_none_or(|ttl| event >= time - i128::from(ttl));
-            let known = self.visible == Visible::Event || row.created.is_none_or(|created| created <= entity.time);
+            let known = self.visible == Visible::Event
+                || row.created.is_none_or(|created| created <= entity.time);
             self.keys.iter().all(same) && event <= time && young && known
         };
         self.rows.iter().filter(qualifies).max_by_key(|row| row.rank())
@@ -105,10 +106,14 @@ fn entity_batch(rows: &[EntityRow]) -> RecordBatch {
         ("user", key_values("user", users, vec![])),
         ("product", key_values("product", vec![], products)),
         ("at", times(rows.iter().map(|row| Some(row.time)))),
-        ("label", Arc::new(rows.iter().map(|row| Some(row.time % 2 == 0)).collect::<BooleanArray>())),
+        (
+            "label",
+            Arc::new(rows.iter().map(|row| Some(row.time % 2 == 0)).collect::<BooleanArray>()),
+        ),
         (ROW_NUMBER, Arc::new((0..rows.len() as u64).collect::<UInt64Array>())),
     ];
-    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)))
+        .unwrap()
 }
 
 impl View {
@@ -173,7 +178,11 @@ proptest! {
 }
 
 /// Runs the merge over batches of these sizes; gives the most bytes that it held, and the outputs.
-fn merge(view: &View, entities: &RecordBatch, (entity_rows, feature_rows): (usize, usize)) -> (usize, Vec<ArrayRef>) {
+fn merge(
+    view: &View,
+    entities: &RecordBatch,
+    (entity_rows, feature_rows): (usize, usize),
+) -> (usize, Vec<ArrayRef>) {
     let spec = Arc::new(view.spec(0));
     let fields = entities.schema().fields().iter().cloned().collect::<Vec<_>>();
     let outputs = spec.output_fields().unwrap().into_iter().map(Arc::new);
@@ -232,7 +241,9 @@ fn plan(keys: &[&[&'static str]]) -> String {
         let view = View { keys: keys.to_vec(), rows: vec![], ttl: None, visible: Visible::Event };
         ViewJoin { rows: table(&feature_batch(&[], keys), &resources), spec: view.spec(number) }
     };
-    let joined = join_views(table(&entity_batch(&[]), &resources), keys.iter().enumerate().map(view)).unwrap();
+    let joined =
+        join_views(table(&entity_batch(&[]), &resources), keys.iter().enumerate().map(view))
+            .unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let plan = runtime.block_on(joined.create_physical_plan()).unwrap();
     displayable(plan.as_ref()).indent(false).to_string()
@@ -260,14 +271,34 @@ fn memory_that_is_short_changes_nothing() {
         tags: Some(vec![row; 8]),
     });
     let entities: Vec<_> = (0..20_000)
-        .map(|row| EntityRow { user: Some(number(row * 7) % 500), product: None, time: number(row * 5) })
+        .map(|row| EntityRow {
+            user: Some(number(row * 7) % 500),
+            product: None,
+            time: number(row * 5),
+        })
         .collect();
-    let view = View { keys: vec!["user"], rows: features.collect(), ttl: None, visible: Visible::Event };
+    let view =
+        View { keys: vec!["user"], rows: features.collect(), ttl: None, visible: Visible::Event };
     let run = |memory| {
-        let resources = Resources { partitions: 2, batch_size: 1000, memory, ..Resources::default() };
-        let join = ViewJoin { rows: table(&feature_batch(&view.rows, &view.keys), &resources), spec: view.spec(0) };
+        let resources =
+            Resources { partitions: 2, batch_size: 1000, memory, ..Resources::default() };
+        let join = ViewJoin {
+            rows: table(&feature_batch(&view.rows, &view.keys), &resources),
+            spec: view.spec(0),
+        };
         let joined = join_views(table(&entity_batch(&entities), &resources), [join]).unwrap();
         collect(in_order(joined).unwrap())
     };
     same_columns(run(Some(12_000_000)).columns(), run(None).columns());
+}
+
+#[test]
+fn no_two_columns_get_one_name() {
+    let resources = Resources::default();
+    let view = View { keys: vec!["user"], rows: vec![], ttl: None, visible: Visible::Event };
+    let mut spec = view.spec(0);
+    spec.outputs[0].1 = "label".into();
+    let join = ViewJoin { rows: table(&feature_batch(&[], &view.keys), &resources), spec };
+    let error = join_views(table(&entity_batch(&[]), &resources), [join]).unwrap_err();
+    assert_eq!(error.message(), "two columns of the result have the name \"label\"");
 }

@@ -26,8 +26,13 @@ pub(super) fn open(path: &Path) -> Result<Table> {
     if path.is_dir() {
         collect(&path, &mut files).context(|| format!("{} cannot be read", path.display()))?;
         if files.is_empty() {
-            return Err(Error::not_found(format!("the folder {} has no Parquet files", path.display()))
-                .with_hint("their names end in .parquet and do not start with a dot or an underscore"));
+            return Err(Error::not_found(format!(
+                "the folder {} has no Parquet files",
+                path.display()
+            ))
+            .with_hint(
+                "their names end in .parquet and do not start with a dot or an underscore",
+            ));
         }
     } else {
         files.insert(path);
@@ -36,7 +41,9 @@ pub(super) fn open(path: &Path) -> Result<Table> {
     let urls = files.iter().map(|file| ListingTableUrl::parse(url(file)));
     let urls = urls.collect::<Result<Vec<_>, _>>().map_err(from_datafusion)?;
     let config = ListingTableConfig::new_with_multi_paths(urls)
-        .with_listing_options(ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(""))
+        .with_listing_options(
+            ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(""),
+        )
         .with_schema(schema);
     let provider = Arc::new(ListingTable::try_new(config).map_err(from_datafusion)?);
     Ok(Table { provider, files })
@@ -75,7 +82,9 @@ fn url(path: &Path) -> String {
     let mut url = "file://".to_owned();
     for byte in path.as_os_str().as_encoded_bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' | b'~' => url.push(char::from(*byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' | b'~' => {
+                url.push(char::from(*byte))
+            }
             other => url.push_str(&format!("%{other:02X}")),
         }
     }

@@ -26,6 +26,7 @@ use conform::Conform;
 use super::{
     errors::from_datafusion,
     feature_rows::{CREATED, EVENT, Layout, key_column},
+    period::Period,
 };
 use crate::{
     definition::{Source, SourceData},
@@ -90,18 +91,27 @@ impl Sources {
     }
 
     /// Opens a source and what it reads; `readers` read it, the nearest last.
-    fn open_one<'a>(&'a mut self, source: &'a str, readers: &'a mut Vec<String>) -> BoxFuture<'a, Result<()>> {
+    fn open_one<'a>(
+        &'a mut self,
+        source: &'a str,
+        readers: &'a mut Vec<String>,
+    ) -> BoxFuture<'a, Result<()>> {
         async move {
             if self.tables.contains_key(source) {
                 return Ok(());
             }
             if readers.iter().any(|reader| reader == source) {
                 readers.push(source.to_owned());
-                return Err(Error::invalid(format!("sources read one another in a circle: {}", readers.join(" -> "))));
+                return Err(Error::invalid(format!(
+                    "sources read one another in a circle: {}",
+                    readers.join(" -> ")
+                )));
             }
             let definition = self.definition(source)?.clone();
             let table = match &definition.data {
-                SourceData::Path(path) => files::open(&self.folder.join(path)).context(|| named(source))?,
+                SourceData::Path(path) => {
+                    files::open(&self.folder.join(path)).context(|| named(source))?
+                }
                 SourceData::Sql(sql) => {
                     readers.push(source.to_owned());
                     let table = self.open_query(source, sql, readers).await?;
@@ -109,7 +119,8 @@ impl Sources {
                     table
                 }
             };
-            let registered = self.context.register_table(query::bare(source), Arc::clone(&table.provider));
+            let registered =
+                self.context.register_table(query::bare(source), Arc::clone(&table.provider));
             registered.map_err(|error| from_datafusion(error).context(named(source)))?;
             self.tables.insert(source.to_owned(), table);
             Ok(())
@@ -117,7 +128,12 @@ impl Sources {
         .boxed()
     }
 
-    async fn open_query(&mut self, source: &str, sql: &str, readers: &mut Vec<String>) -> Result<Table> {
+    async fn open_query(
+        &mut self,
+        source: &str,
+        sql: &str,
+        readers: &mut Vec<String>,
+    ) -> Result<Table> {
         let query = query::Query::parse(&self.context, sql).context(|| named(source))?;
         let mut files = BTreeSet::new();
         for read in query.sources() {
@@ -138,7 +154,8 @@ impl Sources {
 
     fn unknown(&self, source: &str) -> Error {
         let known = self.definitions.keys().map(String::as_str);
-        Error::not_found(format!("no such source: \"{source}\"")).with_hint(did_you_mean(source, known))
+        Error::not_found(format!("no such source: \"{source}\""))
+            .with_hint(did_you_mean(source, known))
     }
 
     fn table(&self, source: &str) -> Result<&Table> {
@@ -170,18 +187,26 @@ impl Sources {
 
     /// The rows of a source as a view reads them, with the columns of `layout`; the join keys are
     /// columns of the source by their own names. Rows with a null join key are of no entity and
-    /// are left out.
+    /// are left out. Rows whose event time is not in `period` may be left out, as far as that
+    /// saves reading them.
     ///
     /// # Errors
     /// [`crate::error::Kind::NotFound`] when there is no such source,
     /// [`crate::error::Kind::Invalid`] when a column is missing or of another type. A value that
     /// does not fit, and a null event time, are errors when the rows are read.
-    pub fn rows(&self, source: &str, layout: &Layout) -> Result<DataFrame> {
+    pub fn rows(&self, source: &str, layout: &Layout, period: Period) -> Result<DataFrame> {
         let columns = self.projection(source, layout)?;
+        let provider = Arc::clone(&self.table(source)?.provider);
+        let time = &self.definition(source)?.timestamp;
+        let schema = provider.schema();
+        let timely = schema
+            .field_with_name(time)
+            .ok()
+            .and_then(|field| period.may_contain(time, field.data_type()));
         let keyed = layout.keys.keys().map(|key| ident(key).is_not_null());
-        let keyed = keyed.reduce(Expr::and).unwrap_or_else(|| lit(true));
-        let table = self.context.read_table(Arc::clone(&self.table(source)?.provider));
-        let rows = table.and_then(|table| table.filter(keyed)?.select(columns));
+        let wanted = keyed.chain(timely).reduce(Expr::and).unwrap_or_else(|| lit(true));
+        let table = self.context.read_table(provider);
+        let rows = table.and_then(|table| table.filter(wanted)?.select(columns));
         rows.map_err(|error| from_datafusion(error).context(named(source)))
     }
 
@@ -192,8 +217,11 @@ impl Sources {
         let conform = |column: &str, data_type| {
             if schema.field_with_name(column).is_err() {
                 let names = schema.fields().iter().map(|field| field.name().as_str());
-                return Err(Error::invalid(format!("{} has no column \"{column}\"", named(source)))
-                    .with_hint(did_you_mean(column, names)));
+                return Err(Error::invalid(format!(
+                    "{} has no column \"{column}\"",
+                    named(source)
+                ))
+                .with_hint(did_you_mean(column, names)));
             }
             Ok(Conform::new(source, column, data_type))
         };

@@ -47,9 +47,17 @@ impl Query {
     }
 
     /// The query as a table; what it reads from are tables already.
-    pub(super) async fn plan(self, context: &SessionContext, sql: &str) -> Result<Arc<dyn TableProvider>> {
-        let plan = context.state().statement_to_plan(self.statement).await.map_err(from_datafusion)?;
-        let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    pub(super) async fn plan(
+        self,
+        context: &SessionContext,
+        sql: &str,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let plan =
+            context.state().statement_to_plan(self.statement).await.map_err(from_datafusion)?;
+        let read_only = SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false);
         read_only.verify_plan(&plan).map_err(from_datafusion)?;
         refuse_changing(&plan).map_err(from_datafusion)?;
         Ok(Arc::new(ViewTable::new(plan, Some(sql.to_owned()))))
@@ -63,12 +71,18 @@ fn refuse_changing(plan: &LogicalPlan) -> Result<(), DataFusionError> {
         Expr::ScalarFunction(call) if call.func.signature().volatility != Volatility::Immutable => {
             let name = call.func.name();
             Err(external(
-                Error::invalid(format!("the query calls {name}(), whose result changes from run to run"))
-                    .with_hint("the same training dataset has to come out tomorrow; let the time be a column"),
+                Error::invalid(format!(
+                    "the query calls {name}(), whose result changes from run to run"
+                ))
+                .with_hint(
+                    "the same training dataset has to come out tomorrow; let the time be a column",
+                ),
             ))
         }
         _ => Ok(TreeNodeRecursion::Continue),
     };
-    plan.apply_with_subqueries(|node| node.apply_expressions(|expression| expression.apply(refuse)))?;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expression| expression.apply(refuse))
+    })?;
     Ok(())
 }

@@ -5,7 +5,8 @@ use arrow::{
         Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int32Array, Int64Array,
         RecordBatch, StringArray, TimestampMillisecondArray,
     },
-    compute::concat_batches,
+    compute::{cast, concat_batches},
+    datatypes::TimeUnit,
 };
 use parquet::arrow::ArrowWriter;
 use tempfile::TempDir;
@@ -15,19 +16,25 @@ use crate::{
     definition::{About, Visible},
     error::Kind,
     offline::{Resources, session},
+    time::Timestamp,
     value::Field,
 };
 
 fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).unwrap();
-    let mut writer = ArrowWriter::try_new(fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
+    let batch = RecordBatch::try_from_iter_with_nullable(
+        columns.into_iter().map(|(name, column)| (name, column, true)),
+    )
+    .unwrap();
+    let mut writer =
+        ArrowWriter::try_new(fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
 }
 
 fn orders(path: &Path, users: Vec<Option<i64>>, times: Vec<Option<i64>>) {
-    let amounts: Float64Array = users.iter().map(|user| user.map(|user| user as f64 / 2.0)).collect();
+    let amounts: Float64Array =
+        users.iter().map(|user| user.map(|user| user as f64 / 2.0)).collect();
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("user_id", Arc::new(Int64Array::from(users))),
         ("at", Arc::new(TimestampMillisecondArray::from(times))),
@@ -66,12 +73,22 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn layout(content: &str, data_type: DataType) -> Layout {
-    let field = Field { name: content.into(), data_type, nullable: true, documentation: String::new() };
+    let field =
+        Field { name: content.into(), data_type, nullable: true, documentation: String::new() };
     Layout { keys: [("user_id".to_owned(), DataType::Int64)].into(), content: vec![field] }
 }
 
 fn collect(sources: &Sources, source: &str, layout: &Layout) -> Result<RecordBatch> {
-    let rows = sources.rows(source, layout)?;
+    collect_period(sources, source, layout, Period::ALL)
+}
+
+fn collect_period(
+    sources: &Sources,
+    source: &str,
+    layout: &Layout,
+    period: Period,
+) -> Result<RecordBatch> {
+    let rows = sources.rows(source, layout, period)?;
     let schema = Arc::clone(rows.schema().inner());
     let batches = block_on(rows.collect()).map_err(from_datafusion)?;
     Ok(concat_batches(&schema, &batches).unwrap())
@@ -88,10 +105,18 @@ fn users(sources: &Sources, source: &str) -> Vec<i64> {
 #[test]
 fn a_file_has_the_columns_of_the_layout() {
     let folder = tempfile::tempdir().unwrap();
-    orders(&folder.path().join("orders.parquet"), vec![Some(1), None, Some(3)], vec![Some(-1), None, Some(2)]);
+    orders(
+        &folder.path().join("orders.parquet"),
+        vec![Some(1), None, Some(3)],
+        vec![Some(-1), None, Some(2)],
+    );
     let sources = open(&folder, vec![("orders", path("orders.parquet"))], "orders").unwrap();
-    let expected = [("user_id", DataType::Int64), ("at", DataType::Timestamp), ("Amount", DataType::Float64)];
-    assert_eq!(sources.columns("orders").unwrap(), expected.map(|(name, data_type)| (name.to_owned(), Ok(data_type))));
+    let expected =
+        [("user_id", DataType::Int64), ("at", DataType::Timestamp), ("Amount", DataType::Float64)];
+    assert_eq!(
+        sources.columns("orders").unwrap(),
+        expected.map(|(name, data_type)| (name.to_owned(), Ok(data_type)))
+    );
     assert_eq!(sources.files("orders").unwrap().len(), 1);
 
     let rows = collect(&sources, "orders", &layout("Amount", DataType::Float64)).unwrap();
@@ -123,7 +148,12 @@ fn queries_read_other_sources_in_whatever_order() {
     orders(&folder.path().join("a.parquet"), vec![Some(1), Some(2)], vec![Some(1), Some(2)]);
     orders(&folder.path().join("b.parquet"), vec![Some(3)], vec![Some(3)]);
     let sources = vec![
-        ("all_big", sql("with big as (select * from all_orders where Amount >= 1) select user_id, at, count(*) as n from big group by user_id, at")),
+        (
+            "all_big",
+            sql(
+                "with big as (select * from all_orders where Amount >= 1) select user_id, at, count(*) as n from big group by user_id, at",
+            ),
+        ),
         ("all_orders", sql("select * from a union all select * from b")),
         ("a", path("a.parquet")),
         ("b", path("b.parquet")),
@@ -141,7 +171,8 @@ fn queries_only_read() {
     orders(&folder.path().join("a.parquet"), vec![Some(1)], vec![Some(1)]);
     let out = folder.path().join("stolen.parquet");
     let check = |query: &str, expect: &str| {
-        let sources = vec![("q", sql(query)), ("a", path("a.parquet")), ("r", sql("select * from q"))];
+        let sources =
+            vec![("q", sql(query)), ("a", path("a.parquet")), ("r", sql("select * from q"))];
         let error = open(&folder, sources, "q").err().unwrap();
         let text = error.to_string();
         assert!(text.contains("source \"q\"") || text.contains("circle"), "{text}");
@@ -152,14 +183,20 @@ fn queries_only_read() {
     check("insert into a select * from a", "DML not supported");
     check(&format!("copy a to '{}'", out.display()), "COPY");
     check("set datafusion.execution.batch_size = 1", "Statement not supported");
-    check(&format!("create external table a stored as parquet location '{}'", out.display()), "DDL not supported");
+    check(
+        &format!("create external table a stored as parquet location '{}'", out.display()),
+        "DDL not supported",
+    );
     check("select *, now() as at2 from a", "the query calls now()");
     check("select * from a where Amount > (select random())", "the query calls random()");
     check("select * from nowhere", "no such source: \"nowhere\"\nhint: there are: a, q, r");
     check("select * from r", "sources read one another in a circle: q -> r -> q");
     check("select nothing from a", "nothing");
     check("selec", "selec");
-    check(&format!("select * from '{}'", folder.path().join("a.parquet").display()), "no such source");
+    check(
+        &format!("select * from '{}'", folder.path().join("a.parquet").display()),
+        "no such source",
+    );
 }
 
 #[test]
@@ -198,7 +235,8 @@ fn files_that_do_not_fit_together_are_refused() {
 #[test]
 fn what_is_wrong_with_a_column_is_said() {
     let folder = tempfile::tempdir().unwrap();
-    let times = |times: Vec<Option<i64>>| Arc::new(TimestampMillisecondArray::from(times)) as ArrayRef;
+    let times =
+        |times: Vec<Option<i64>>| Arc::new(TimestampMillisecondArray::from(times)) as ArrayRef;
     let columns = |at: ArrayRef| -> Vec<(&str, ArrayRef)> {
         vec![
             ("user_id", Arc::new(Int32Array::from(vec![1, 2]))),
@@ -215,10 +253,66 @@ fn what_is_wrong_with_a_column_is_said() {
         assert!(error.to_string().contains(expect), "{error}");
     };
     let user = layout("user_id", DataType::Int32);
-    check("null.parquet", &user, "source \"orders\", column \"at\": 1 of 2 rows read at once have no event time");
+    check(
+        "null.parquet",
+        &user,
+        "source \"orders\", column \"at\": 1 of 2 rows read at once have no event time",
+    );
     check("far.parquet", &user, "source \"orders\", column \"at\": timestamp out of range");
     let price = layout("price", DataType::Float64);
-    check("far.parquet", &price, "source \"orders\", column \"price\": Arrow type Decimal128(38, 10) cannot be read as float64");
+    check(
+        "far.parquet",
+        &price,
+        "source \"orders\", column \"price\": Arrow type Decimal128(38, 10) cannot be read as float64",
+    );
     let missing = layout("user_di", DataType::Int64);
-    check("far.parquet", &missing, "source \"orders\" has no column \"user_di\"\nhint: did you mean \"user_id\"?");
+    check(
+        "far.parquet",
+        &missing,
+        "source \"orders\" has no column \"user_di\"\nhint: did you mean \"user_id\"?",
+    );
+}
+
+#[test]
+fn what_is_outside_the_period_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let period = Period { from: Some(Timestamp(-1_500_000)), to: Some(Timestamp(2_000_000)) };
+    let user = layout("user_id", DataType::Int64);
+    // In every unit the moments -3 s to 3 s, and one off either end of the period where the unit has it.
+    let check = |unit: TimeUnit, per_second: i64| {
+        let moments: Vec<_> = (-3..=3)
+            .map(|second| second * per_second)
+            .chain([-3 * per_second / 2, 2 * per_second + 1])
+            .collect();
+        let times = Int64Array::from(moments.clone());
+        let times =
+            cast(&times, &arrow::datatypes::DataType::Timestamp(unit, Some("+01:00".into())))
+                .unwrap();
+        let users = Int64Array::from_iter_values(0..moments.len() as i64);
+        write(
+            &folder.path().join("orders.parquet"),
+            vec![("user_id", Arc::new(users)), ("at", times)],
+        );
+        let sources = open(&folder, vec![("orders", path("orders.parquet"))], "orders").unwrap();
+        let found = |period| {
+            let rows = collect_period(&sources, "orders", &user, period).unwrap();
+            let events =
+                rows.column(1).as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
+            events.values().to_vec()
+        };
+        let within = |moments: Vec<i64>| -> Vec<i64> {
+            moments.into_iter().filter(|moment| (-1_500_000..=2_000_000).contains(moment)).collect()
+        };
+        assert_eq!(within(found(period)), within(found(Period::ALL)), "{unit:?}: none is lost");
+        assert!(found(period).len() < found(Period::ALL).len(), "{unit:?}: some are left out");
+    };
+    check(TimeUnit::Second, 1);
+    check(TimeUnit::Millisecond, 1_000);
+    check(TimeUnit::Microsecond, 1_000_000);
+    check(TimeUnit::Nanosecond, 1_000_000_000);
+
+    orders(&folder.path().join("null.parquet"), vec![Some(1), Some(2)], vec![Some(1), None]);
+    let sources = open(&folder, vec![("orders", path("null.parquet"))], "orders").unwrap();
+    let error = collect_period(&sources, "orders", &user, period).unwrap_err();
+    assert!(error.message().contains("have no event time"), "{error}");
 }
