@@ -20,7 +20,7 @@ pub(in crate::offline) struct Candidate {
 /// the one with the greatest event time, among equals the greatest created time (none being the
 /// least), among equals still the greatest hash of its content.
 ///
-/// Rows arrive in the order of [`Layout::ordering`], so that each is newer than all before it but
+/// Rows arrive in the order of [`super::Layout::ordering`], so that each is newer than all before it but
 /// for the ties that its hash decides. A row that cannot be seen yet waits; it stops waiting when
 /// a newer one can be seen no later than itself. So those that wait are ever newer and ever later
 /// to be seen, and both arriving and asking take constant time on average.
