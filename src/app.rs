@@ -10,8 +10,8 @@ use std::{
 use crate::{
     config::{Config, FILE},
     definition::{
-        About, Column, Environment, File, LOCK_FILE, PinnedTransform, Problem, Source, SourceData, State, Visible,
-        check, parse, read_lock, write_lock,
+        About, Column, Environment, File, LOCK_FILE, PinnedTransform, Problem, Source, SourceData,
+        State, Visible, check, parse, read_lock, write_lock,
     },
     digest::Digest,
     error::{Context, Error, Result},
@@ -117,7 +117,8 @@ impl App {
     /// [`Declared::Bad`].
     pub async fn declared(&self, registry: &Registry) -> Result<Declared> {
         let parsed = parse(self.definition_files()?);
-        let sources = parsed.sources().map(|(name, data)| (name.to_owned(), unnamed_times(data))).collect();
+        let sources =
+            parsed.sources().map(|(name, data)| (name.to_owned(), unnamed_times(data))).collect();
         let mut environment = Environment { locked: self.locked()?, ..Environment::default() };
         for (name, _) in parsed.sources() {
             environment.sources.insert(name.to_owned(), self.columns(&sources, name).await);
@@ -133,8 +134,13 @@ impl App {
 
     /// The columns of a source, opened for itself, so that what is wrong with one is not said of
     /// another.
-    async fn columns(&self, sources: &BTreeMap<String, Source>, name: &str) -> Result<BTreeMap<String, Column>> {
-        let opened = Sources::open(session(&Resources::default())?, &self.root, sources, [name]).await?;
+    async fn columns(
+        &self,
+        sources: &BTreeMap<String, Source>,
+        name: &str,
+    ) -> Result<BTreeMap<String, Column>> {
+        let opened =
+            Sources::open(session(&Resources::default())?, &self.root, sources, [name]).await?;
         let column = |(name, held): (String, Result<DataType, String>)| match held {
             Ok(data_type) => (name, Column::Of(data_type)),
             Err(arrow) => (name, Column::Unsupported(arrow)),
@@ -197,8 +203,13 @@ async fn pinned(registry: &Registry, name: &TransformName) -> Result<PinnedTrans
 fn nearest(start: &Path) -> Result<PathBuf> {
     let found = start.ancestors().find(|folder| folder.join(FILE).is_file());
     found.map(Path::to_owned).ok_or_else(|| {
-        Error::not_found(format!("no project: there is no {FILE} in {} or above it", start.display()))
-            .with_hint("go to a project's folder, name one with --project, or make one with unskew init")
+        Error::not_found(format!(
+            "no project: there is no {FILE} in {} or above it",
+            start.display()
+        ))
+        .with_hint(
+            "go to a project's folder, name one with --project, or make one with unskew init",
+        )
     })
 }
 

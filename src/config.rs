@@ -1,6 +1,9 @@
 //! `unskew.toml`: where a project keeps its things.
 
-use std::{fs, path::{Path, PathBuf}};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 
@@ -72,13 +75,14 @@ impl Config {
     pub fn read(root: &Path) -> Result<Self> {
         let path = root.join(FILE);
         let shown = path.display();
-        let text = fs::read_to_string(&path).map_err(|error| Error::from(error).context(format!("{shown}")))?;
+        let text = fs::read_to_string(&path)
+            .map_err(|error| Error::from(error).context(format!("{shown}")))?;
         Self::parse(&text).map_err(|error| error.context(format!("{shown}")))
     }
 
     fn parse(text: &str) -> Result<Self> {
-        let config: Self =
-            toml::from_str(text).map_err(|error| Error::invalid(error.to_string().trim_end().to_owned()))?;
+        let config: Self = toml::from_str(text)
+            .map_err(|error| Error::invalid(error.to_string().trim_end().to_owned()))?;
         if !is_identifier(&config.project.name) {
             return Err(Error::invalid(format!("project.name is {:?}", config.project.name))
                 .with_hint(IDENTIFIER_RULE));

@@ -111,11 +111,7 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self> {
         let mut bytes = [0; 32];
         text.strip_prefix("sha256:")
-            .filter(|digits| {
-                digits
-                    .bytes()
-                    .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-            })
+            .filter(|digits| digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
             .and_then(|digits| hex::decode_to_slice(digits, &mut bytes).ok())
             .ok_or_else(|| {
                 Error::invalid(format!("not a digest: {text:?}"))
@@ -133,9 +129,7 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -168,10 +162,7 @@ mod tests {
             Digest::of_canonical_json(&value).unwrap()
         };
         let expected = Digest::of(r#"{"a":[1,{"x":null,"y":"\""}],"b":2.5}"#);
-        assert_eq!(
-            digest(r#"{"b": 2.5, "a": [1, {"y": "\"", "x": null}]}"#),
-            expected
-        );
+        assert_eq!(digest(r#"{"b": 2.5, "a": [1, {"y": "\"", "x": null}]}"#), expected);
         assert_eq!(digest(r#"{"a":[1,{"x":null,"y":"\""}],"b":2.5}"#), expected);
     }
 }

@@ -42,11 +42,7 @@ struct Inner {
 impl Error {
     /// An error of this kind that says `message`.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner {
-            kind,
-            message: message.into(),
-            hint: None,
-        }))
+        Self(Box::new(Inner { kind, message: message.into(), hint: None }))
     }
 
     /// [`Kind::Invalid`]: the caller's input is wrong.
@@ -201,10 +197,7 @@ mod tests {
 
     #[test]
     fn far_names_list_the_candidates() {
-        assert_eq!(
-            did_you_mean("zzz", ["purchases", "basket"]),
-            "there are: purchases, basket"
-        );
+        assert_eq!(did_you_mean("zzz", ["purchases", "basket"]), "there are: purchases, basket");
         assert_eq!(did_you_mean("zzz", []), "there are none");
     }
 }

@@ -123,9 +123,7 @@ fn parse_span(text: &str) -> Option<i64> {
         let digits = rest.find(|c: char| !c.is_ascii_digit())?;
         let count: i64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
-        let letters = rest
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(rest.len());
+        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
         let size = UNITS.iter().find(|(unit, _)| *unit == &rest[..letters])?.1;
         if size >= smallest {
             return None;
@@ -191,27 +189,10 @@ mod tests {
             assert_eq!(moment.to_string(), shown, "{text}");
         };
         check("1970-01-01", 0, "1970-01-01T00:00:00Z");
-        check(
-            "1970-01-01T00:00:00.000001Z",
-            1,
-            "1970-01-01T00:00:00.000001Z",
-        );
-        check(
-            "1969-12-31 23:59:59.999999",
-            -1,
-            "1969-12-31T23:59:59.999999Z",
-        );
-        check(
-            "1970-01-01T02:00:00.5+02:00",
-            500_000,
-            "1970-01-01T00:00:00.500Z",
-        );
-        for bad in [
-            "",
-            "yesterday",
-            "1970-13-01",
-            "1970-01-01T00:00:00.0000001Z",
-        ] {
+        check("1970-01-01T00:00:00.000001Z", 1, "1970-01-01T00:00:00.000001Z");
+        check("1969-12-31 23:59:59.999999", -1, "1969-12-31T23:59:59.999999Z");
+        check("1970-01-01T02:00:00.5+02:00", 500_000, "1970-01-01T00:00:00.500Z");
+        for bad in ["", "yesterday", "1970-13-01", "1970-01-01T00:00:00.0000001Z"] {
             assert!(bad.parse::<Timestamp>().is_err(), "{bad:?}");
         }
         assert_eq!(Timestamp(i64::MAX).to_string(), "9223372036854775807 µs");
@@ -221,11 +202,7 @@ mod tests {
     fn spans() {
         let check = |text: &str, micros: i64, shown: &str| {
             let span: Span = text.parse().unwrap();
-            assert_eq!(
-                (span.0, span.to_string().as_str()),
-                (micros, shown),
-                "{text}"
-            );
+            assert_eq!((span.0, span.to_string().as_str()), (micros, shown), "{text}");
         };
         check("30d", 30 * 86_400_000_000, "30d");
         check("2w", 14 * 86_400_000_000, "14d");
@@ -239,11 +216,7 @@ mod tests {
 
     #[test]
     fn dates() {
-        for (text, days) in [
-            ("1970-01-01", 0),
-            ("1969-12-31", -1),
-            ("2000-02-29", 11_016),
-        ] {
+        for (text, days) in [("1970-01-01", 0), ("1969-12-31", -1), ("2000-02-29", 11_016)] {
             assert_eq!(parse_date(text).unwrap(), days);
             assert_eq!(format_date(days).as_deref(), Some(text));
         }

@@ -48,7 +48,6 @@ const QUARANTINES: &[(&[&str], &[&str], &str)] = &[
     ),
     (&["clap", "indicatif", "comfy_table"], &["cli"], "a library does not print"),
     (&["reqwest"], &["cli"], "no path of a value calls out over the network"),
-    (&["anyhow"], &[], "an error without a kind cannot tell the caller what to do"),
 ];
 
 /// Modules without I/O, which follow from what is handed in alone.

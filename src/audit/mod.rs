@@ -96,25 +96,26 @@ pub struct ColumnAudit {
 /// Compares every column of a training dataset with what is in force.
 pub fn audit(manifest: &Manifest, served: &Served) -> Vec<ColumnAudit> {
     let columns = manifest.columns.iter();
-    columns.map(|(column, trained)| {
-        let now = served.features.get(&trained.feature).copied();
-        let differences = match now {
-            Some(now) if now != trained.fingerprint => {
-                explain(&trained.fingerprint, &manifest.documents, &now, &served.documents)
+    columns
+        .map(|(column, trained)| {
+            let now = served.features.get(&trained.feature).copied();
+            let differences = match now {
+                Some(now) if now != trained.fingerprint => {
+                    explain(&trained.fingerprint, &manifest.documents, &now, &served.documents)
+                }
+                _ => Vec::new(),
+            };
+            ColumnAudit {
+                column: column.clone(),
+                feature: trained.feature.clone(),
+                standing: standing(&trained.fingerprint, now.as_ref(), &differences),
+                trained: trained.fingerprint,
+                now,
+                differences,
+                rows_changed: None,
             }
-            _ => Vec::new(),
-        };
-        ColumnAudit {
-            column: column.clone(),
-            feature: trained.feature.clone(),
-            standing: standing(&trained.fingerprint, now.as_ref(), &differences),
-            trained: trained.fingerprint,
-            now,
-            differences,
-            rows_changed: None,
-        }
-    })
-    .collect()
+        })
+        .collect()
 }
 
 fn standing(trained: &Digest, now: Option<&Digest>, differences: &[Difference]) -> Standing {

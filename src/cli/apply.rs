@@ -39,8 +39,10 @@ impl Apply {
         let committed = registry
             .commit(now(), |newest| {
                 if changes(newest, &state) != plan {
-                    return Err(Error::conflict("nothing applied: another apply came first, and changed the plan")
-                        .with_hint("look at what unskew plan says now, then apply again"));
+                    return Err(Error::conflict(
+                        "nothing applied: another apply came first, and changed the plan",
+                    )
+                    .with_hint("look at what unskew plan says now, then apply again"));
                 }
                 let in_force = newest.is_some_and(|snapshot| snapshot.state == state);
                 Ok((!in_force).then(|| state.clone()))
@@ -48,7 +50,10 @@ impl Apply {
             .await?;
         app.write_lock(&state)?;
         let text = match &committed {
-            Some(snapshot) => format!("{plan}\nApplied: snapshot {} is in force.", snapshot.sequence),
+            Some(snapshot) => format!(
+                "Applied: snapshot {} is in force, with {} added, {} changed, {} removed.",
+                snapshot.sequence, plan.add, plan.change, plan.remove
+            ),
             None => "Nothing to apply: the definitions are in force already.".to_owned(),
         };
         let sequence = committed.map(|snapshot| snapshot.sequence);
@@ -74,7 +79,10 @@ async fn declared(app: &App, registry: &Registry) -> Result<State> {
                 1 => "1 problem".to_owned(),
                 many => format!("{many} problems"),
             };
-            Err(Error::invalid(format!("nothing applied: {count} in the definitions\n\n{}", shown.join("\n\n"))))
+            Err(Error::invalid(format!(
+                "nothing applied: {count} in the definitions\n\n{}",
+                shown.join("\n\n")
+            )))
         }
     }
 }

@@ -60,7 +60,11 @@ impl TrainingSet {
 
     /// With the project at hand, the columns that differ are computed again, and the rows that
     /// would change are counted.
-    async fn against_registry(&self, context: &Context, manifest: &Manifest) -> Result<(Served, Vec<ColumnAudit>)> {
+    async fn against_registry(
+        &self,
+        context: &Context,
+        manifest: &Manifest,
+    ) -> Result<(Served, Vec<ColumnAudit>)> {
         let app = context.app()?;
         let in_force = app.in_force().await?;
         let served = Served::of(&in_force);
@@ -96,7 +100,13 @@ impl TrainingSet {
                 let _ = write!(text, ": {changed} of {} rows would change", manifest.rows);
             }
             for difference in &column.differences {
-                let _ = write!(text, "\n  {:width$}    {}", "", describe(difference, manifest, served));
+                describe(
+                    difference,
+                    &format!("\n  {:width$}    ", ""),
+                    manifest,
+                    served,
+                    &mut text,
+                );
             }
         }
         let same = columns.iter().filter(|column| column.standing == Standing::Same).count();
@@ -108,16 +118,24 @@ impl TrainingSet {
     }
 }
 
-/// One difference, digests of transforms with their names.
-fn describe(difference: &Difference, manifest: &Manifest, served: &Served) -> String {
+/// One difference in three lines, digests of transforms with their names.
+fn describe(
+    difference: &Difference,
+    margin: &str,
+    manifest: &Manifest,
+    served: &Served,
+    text: &mut String,
+) {
     let shown = |value: &serde_json::Value| {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let digest = text.parse().ok();
-        let label = digest.and_then(|digest| manifest.labels.get(&digest).or_else(|| served.labels.get(&digest)));
+        let label = digest
+            .and_then(|digest| manifest.labels.get(&digest).or_else(|| served.labels.get(&digest)));
         match label {
-            Some(label) => format!("{label} ({text})"),
+            Some(label) => format!("{label} {text}"),
             None => text,
         }
     };
-    format!("{}: {} → {}", difference.path, shown(&difference.was), shown(&difference.is))
+    let (was, is) = (shown(&difference.was), shown(&difference.is));
+    let _ = write!(text, "{margin}{}{margin}  was {was}{margin}  is  {is}", difference.path);
 }

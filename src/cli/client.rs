@@ -28,7 +28,11 @@ impl FeatureServerClient {
         self.read(self.client.get(format!("{}{path}", self.url)).send().await).await
     }
 
-    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T> {
         self.read(self.client.post(format!("{}{path}", self.url)).json(body).send().await).await
     }
 
@@ -39,12 +43,17 @@ impl FeatureServerClient {
         if !status.is_success() {
             return Err(refusal(status.as_u16(), &body));
         }
-        serde_json::from_slice(&body)
-            .map_err(|error| Error::unavailable(format!("{} does not answer as a feature server does: {error}", self.url)))
+        serde_json::from_slice(&body).map_err(|error| {
+            Error::unavailable(format!(
+                "{} does not answer as a feature server does: {error}",
+                self.url
+            ))
+        })
     }
 
     fn unavailable(&self, error: &reqwest::Error) -> Error {
-        let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+        let cause =
+            std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
         Error::unavailable(format!("the server at {} does not answer: {cause}", self.url))
             .with_hint("unskew serve starts one")
     }

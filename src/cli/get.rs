@@ -36,7 +36,12 @@ pub(super) struct Get {
 #[group(skip)]
 pub(super) struct WantedArguments {
     /// The features of this service.
-    #[arg(long, value_name = "NAME", required_unless_present = "features", conflicts_with = "features")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        required_unless_present = "features",
+        conflicts_with = "features"
+    )]
     service: Option<String>,
     /// These features: view:feature[,view:feature].
     #[arg(long, value_name = "FEATURES", value_delimiter = ',')]
@@ -71,7 +76,8 @@ impl Get {
     }
 
     async fn ask(&self, url: &str, entities: &BTreeMap<String, Vec<Value>>) -> Result<Value> {
-        let mut body = json!({"entities": entities, "full_feature_names": self.wanted.full_names()});
+        let mut body =
+            json!({"entities": entities, "full_feature_names": self.wanted.full_names()});
         match self.wanted.wanted() {
             Wanted::Service(service) => body["feature_service"] = service.into(),
             Wanted::Features(features) => body["features"] = json!(features),
@@ -82,7 +88,11 @@ impl Get {
         FeatureServerClient::new(url)?.post("/get-online-features", &body).await
     }
 
-    async fn answer(&self, context: &Context, entities: BTreeMap<String, Vec<Value>>) -> Result<Value> {
+    async fn answer(
+        &self,
+        context: &Context,
+        entities: BTreeMap<String, Vec<Value>>,
+    ) -> Result<Value> {
         let app = context.app()?;
         let server = FeatureServer::new(Arc::new(app.in_force().await?), app.store()?);
         let request = Request {
@@ -132,7 +142,11 @@ fn render(answer: &Value) -> String {
     let line = |(place, column): (usize, &Value)| {
         let mut cells = vec![text(&names[place])];
         cells.extend((0..rows).map(|row| cell(column, row)));
-        cells.push(fingerprints[place].as_str().map_or_else(String::new, |digest| digest.chars().take(19).collect()));
+        cells.push(
+            fingerprints[place]
+                .as_str()
+                .map_or_else(String::new, |digest| digest.chars().take(19).collect()),
+        );
         cells
     };
     let lines = results.iter().enumerate().take(names.len()).map(line).collect();

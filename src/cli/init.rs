@@ -28,7 +28,10 @@ impl Init {
         let file = self.folder.join(FILE);
         let name = self.name()?;
         if file.exists() {
-            return Err(Error::conflict(format!("nothing made: {} is there already", file.display())));
+            return Err(Error::conflict(format!(
+                "nothing made: {} is there already",
+                file.display()
+            )));
         }
         let features = self.folder.join("features");
         fs::create_dir_all(&features).context(|| features.display().to_string())?;

@@ -50,11 +50,16 @@ impl Materialize {
         for name in views(&in_force, &self.views)?.into_keys() {
             let bar = context.output.rows(name);
             let progress = |rows| bar.inc(rows);
-            let report = materialize(&in_force, name, window, now, &sources, store.as_ref(), &progress).await;
+            let report =
+                materialize(&in_force, name, window, now, &sources, store.as_ref(), &progress)
+                    .await;
             bar.finish_and_clear();
             let report = report.map_err(|error| error.context(format!("materializing {name}")))?;
             lines.push(describe(name, &report, to));
-            data.insert(name.to_owned(), json!({"from": report.from, "to": to, "written": report.written}));
+            data.insert(
+                name.to_owned(),
+                json!({"from": report.from, "to": to, "written": report.written}),
+            );
         }
         context.output.result(lines.join("\n"), &data)?;
         Ok(Verdict::Yes)
@@ -77,7 +82,10 @@ pub(super) fn line(view: &str, written: &Written) -> String {
         line.push_str(&format!("\n  {without_key} without a join key, not written"));
     }
     if *row_errors > 0 {
-        line.push_str(&format!("\n  {row_errors} null because the function refused them, e.g. {}", examples.join("; ")));
+        line.push_str(&format!(
+            "\n  {row_errors} null because the function refused them, e.g. {}",
+            examples.join("; ")
+        ));
     }
     line
 }

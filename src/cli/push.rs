@@ -33,7 +33,8 @@ impl Push {
         let store = app.store()?;
         let pushed = push(&in_force, &self.target, &rows, store.as_ref()).await?;
         let lines: Vec<String> = pushed.iter().map(|(view, written)| line(view, written)).collect();
-        let data: BTreeMap<_, _> = pushed.iter().map(|(view, written)| (view, json!(written))).collect();
+        let data: BTreeMap<_, _> =
+            pushed.iter().map(|(view, written)| (view, json!(written))).collect();
         context.output.result(lines.join("\n"), &data)?;
         Ok(Verdict::Yes)
     }

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::{error::{Error, Result}, offline::Resources};
+use crate::{
+    error::{Error, Result},
+    offline::Resources,
+};
 
 /// What an offline command may use; no choice changes a value.
 #[derive(Debug, Args)]
@@ -53,7 +56,15 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, expect) in [("4GB", Some(4_000_000_000)), ("512 MB", Some(512_000_000)), ("7", Some(7)), ("0", None), ("", None), ("4XB", None), ("99999999999999GB", None)] {
+        for (text, expect) in [
+            ("4GB", Some(4_000_000_000)),
+            ("512 MB", Some(512_000_000)),
+            ("7", Some(7)),
+            ("0", None),
+            ("", None),
+            ("4XB", None),
+            ("99999999999999GB", None),
+        ] {
             assert_eq!(bytes(text).ok(), expect, "{text:?}");
         }
     }

@@ -30,8 +30,14 @@ impl Serve {
         let router = router(server, Metrics::install()?);
         tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(log_filter()).init();
         let address = listener.local_addr()?;
-        let text = format!("serving snapshot {} of {} on http://{address}", in_force.sequence, in_force.project);
-        context.output.result(text, &json!({"snapshot": in_force.sequence, "url": format!("http://{address}")}))?;
+        let text = format!(
+            "serving snapshot {} of {} on http://{address}",
+            in_force.sequence, in_force.project
+        );
+        context.output.result(
+            text,
+            &json!({"snapshot": in_force.sequence, "url": format!("http://{address}")}),
+        )?;
         serve(listener, router, asked_to_stop()).await?;
         Ok(Verdict::Yes)
     }
@@ -39,8 +45,11 @@ impl Serve {
     async fn bind(&self) -> Result<TcpListener> {
         TcpListener::bind(self.listen).await.map_err(|error| {
             // The caller chose the address: that it is taken, or not this machine's, is theirs.
-            Error::new(Kind::Invalid, format!("not serving: cannot listen on {}: {error}", self.listen))
-                .with_hint("another address can be given with --listen; port 0 takes a free one")
+            Error::new(
+                Kind::Invalid,
+                format!("not serving: cannot listen on {}: {error}", self.listen),
+            )
+            .with_hint("another address can be given with --listen; port 0 takes a free one")
         })
     }
 }

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{Context, Verdict, get::WantedArguments, output::progress, resources::ResourceArguments};
+use super::{
+    Context, Verdict, get::WantedArguments, output::progress, resources::ResourceArguments,
+};
 use crate::{
     app::now,
     error::Result,
@@ -47,7 +49,8 @@ impl TrainingSet {
         };
         let bar = context.output.rows("training dataset");
         let progress = progress(&bar);
-        let written = write_training_set(&in_force, &sources, &request, &self.output, now(), progress).await;
+        let written =
+            write_training_set(&in_force, &sources, &request, &self.output, now(), progress).await;
         bar.finish_and_clear();
         let TrainingSetWritten { manifest, row_errors } = written?;
         let mut text = format!(
@@ -59,7 +62,10 @@ impl TrainingSet {
             manifest.content_hash,
         );
         for (view, errors) in &row_errors {
-            text.push_str(&format!("\n{view}: {} rows null because the function refused them, e.g. {}", errors.count, errors.example));
+            text.push_str(&format!(
+                "\n{view}: {} rows null because the function refused them, e.g. {}",
+                errors.count, errors.example
+            ));
         }
         let data = json!({
             "file": self.output, "rows": manifest.rows, "snapshot": manifest.snapshot,

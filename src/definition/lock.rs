@@ -29,9 +29,7 @@ struct Lock {
 
 /// The text of a lock file: the same for the same transforms.
 pub fn write_lock(transforms: &BTreeMap<TransformName, Digest>) -> String {
-    let lines = transforms
-        .iter()
-        .map(|(name, digest)| format!("\"{name}\" = \"{digest}\"\n"));
+    let lines = transforms.iter().map(|(name, digest)| format!("\"{name}\" = \"{digest}\"\n"));
     format!("{HEADER}\n[transforms]\n{}", lines.collect::<String>())
 }
 
@@ -54,9 +52,7 @@ pub fn read_lock(text: &str) -> Result<BTreeMap<TransformName, Digest>> {
         Ok((name.parse()?, digest.get_ref().parse()?))
     };
     let lines = lock.transforms.iter();
-    lines
-        .map(|line| read(line).context(|| place(Some(line.1.span().start))))
-        .collect()
+    lines.map(|line| read(line).context(|| place(Some(line.1.span().start)))).collect()
 }
 
 #[cfg(test)]
@@ -83,10 +79,7 @@ mod tests {
             ]
         );
         assert_eq!(read_lock(&text).unwrap(), transforms);
-        assert_eq!(
-            read_lock(&write_lock(&BTreeMap::new())).unwrap(),
-            BTreeMap::new()
-        );
+        assert_eq!(read_lock(&write_lock(&BTreeMap::new())).unwrap(), BTreeMap::new());
         assert_eq!(read_lock("").unwrap(), BTreeMap::new());
     }
 
@@ -100,14 +93,8 @@ mod tests {
             "[transforms]\n\n\"a/b@1.0.0\" = \"sha256:12\"",
             "unskew.lock:3: not a digest: \"sha256:12\"",
         );
-        check(
-            "[transforms]\n\"a/b\" = \"\"",
-            "unskew.lock:2: not a transform: \"a/b\"",
-        );
-        check(
-            "[transforms]\n<<<<<<< HEAD",
-            "unskew.lock:2: key with no value",
-        );
+        check("[transforms]\n\"a/b\" = \"\"", "unskew.lock:2: not a transform: \"a/b\"");
+        check("[transforms]\n<<<<<<< HEAD", "unskew.lock:2: key with no value");
         check("transfroms = {}", "unskew.lock:1: unknown field");
     }
 }

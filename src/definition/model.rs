@@ -39,17 +39,12 @@ impl State {
     /// The signature of a function that a definition uses.
     pub fn function(&self, name: &FunctionName) -> Option<&Function> {
         let functions = &self.transforms.get(&name.transform)?.functions;
-        functions
-            .iter()
-            .find(|function| function.name == name.function)
+        functions.iter().find(|function| function.name == name.function)
     }
 
     /// [`FeatureView::content`] with the types of the view's function.
     pub fn content(&self, view: &FeatureView) -> Vec<Field> {
-        let function = view
-            .transform
-            .as_ref()
-            .and_then(|used| self.function(&used.function));
+        let function = view.transform.as_ref().and_then(|used| self.function(&used.function));
         view.content(|input| {
             let inputs = &function?.inputs;
             Some(inputs.iter().find(|field| field.name == input)?.data_type)
@@ -244,13 +239,8 @@ pub struct FeatureService {
 impl Definitions {
     /// The join keys of a view, by name: those of all its entities.
     pub fn join_keys(&self, view: &FeatureView) -> BTreeMap<String, DataType> {
-        let entities = view
-            .entities
-            .iter()
-            .filter_map(|name| self.entities.get(name));
-        entities
-            .flat_map(|entity| entity.join_keys.clone())
-            .collect()
+        let entities = view.entities.iter().filter_map(|name| self.entities.get(name));
+        entities.flat_map(|entity| entity.join_keys.clone()).collect()
     }
 
     /// A feature and the view it is of, if both exist.
@@ -264,15 +254,9 @@ impl Definitions {
 
     /// Every function that a definition uses.
     pub fn functions(&self) -> impl Iterator<Item = &FunctionName> {
-        let stored = self
-            .feature_views
-            .values()
-            .filter_map(|view| Some(&view.transform.as_ref()?.function));
-        stored.chain(
-            self.on_demand_feature_views
-                .values()
-                .map(|view| &view.transform.function),
-        )
+        let stored =
+            self.feature_views.values().filter_map(|view| Some(&view.transform.as_ref()?.function));
+        stored.chain(self.on_demand_feature_views.values().map(|view| &view.transform.function))
     }
 }
 
@@ -283,11 +267,7 @@ impl FeatureView {
     /// `input_type` gives the type of an input of the view's function.
     pub fn content(&self, input_type: impl Fn(&str) -> Option<DataType>) -> Vec<Field> {
         let columns: BTreeMap<&str, DataType> = match &self.transform {
-            None => self
-                .features
-                .values()
-                .map(|f| (f.column.as_str(), f.data_type))
-                .collect(),
+            None => self.features.values().map(|f| (f.column.as_str(), f.data_type)).collect(),
             Some(transform) => {
                 let typed = transform.inputs.iter();
                 typed

@@ -64,11 +64,7 @@ pub(super) struct At {
 
 impl At {
     pub(super) fn new(file: usize, span: Range<usize>) -> Self {
-        Self {
-            file,
-            start: span.start,
-            end: span.end,
-        }
+        Self { file, start: span.start, end: span.end }
     }
 
     /// Another place in the same file.
@@ -81,11 +77,7 @@ impl At {
         let Some(file) = files.get(self.file) else {
             return String::new();
         };
-        format!(
-            "{}:{}",
-            file.path,
-            Line::around(&file.text, self.start).number
-        )
+        format!("{}:{}", file.path, Line::around(&file.text, self.start).number)
     }
 }
 
@@ -113,10 +105,7 @@ impl Problems {
     /// The problems in the order of their places.
     pub(super) fn finish(mut self, files: &[File]) -> Vec<Problem> {
         self.0.sort_by_key(|(at, _)| *at);
-        self.0
-            .iter()
-            .filter_map(|(at, error)| problem(files.get(at.file)?, *at, error))
-            .collect()
+        self.0.iter().filter_map(|(at, error)| problem(files.get(at.file)?, *at, error)).collect()
     }
 }
 
@@ -140,9 +129,7 @@ const SHOWN: usize = 100;
 fn excerpt(line: &str, before: &str, length: usize) -> String {
     let indent = line.len() - line.trim_start().len();
     let marked = &line[before.len()..];
-    let end = (0..=length.min(marked.len()))
-        .rev()
-        .find(|end| marked.is_char_boundary(*end));
+    let end = (0..=length.min(marked.len())).rev().find(|end| marked.is_char_boundary(*end));
     let marked = marked[..end.unwrap_or(0)].trim_end();
     let blanks = before.get(indent..).unwrap_or_default().chars().count();
     if line.trim().is_empty() || blanks >= SHOWN {
@@ -163,10 +150,7 @@ impl<'a> Line<'a> {
     /// The line in which the byte at `offset` stands.
     fn around(text: &'a str, offset: usize) -> Self {
         let before = &text.as_bytes()[..offset.min(text.len())];
-        let start = before
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |end| end + 1);
+        let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         Self {
             number: before.iter().filter(|byte| **byte == b'\n').count() + 1,
             start,
@@ -180,28 +164,17 @@ mod tests {
     use super::*;
 
     fn check(text: &str, span: Range<usize>, expect: &str) {
-        let files = [File {
-            path: "a.toml".into(),
-            text: text.into(),
-        }];
+        let files = [File { path: "a.toml".into(), text: text.into() }];
         let mut problems = Problems::default();
         problems.add(At::new(0, span), Error::invalid("wrong").with_hint("right"));
-        let shown: Vec<_> = problems
-            .finish(&files)
-            .iter()
-            .map(Problem::to_string)
-            .collect();
+        let shown: Vec<_> = problems.finish(&files).iter().map(Problem::to_string).collect();
         assert_eq!(shown, [expect]);
     }
 
     #[test]
     fn the_place_is_shown() {
         let text = "[a]\n  käse = \"x\"\r\n";
-        check(
-            text,
-            14..17,
-            "a.toml:2: wrong\n    käse = \"x\"\n           ^^^\nhint: right",
-        );
+        check(text, 14..17, "a.toml:2: wrong\n    käse = \"x\"\n           ^^^\nhint: right");
         check(text, 1..2, "a.toml:1: wrong\n    [a]\n     ^\nhint: right");
         check(text, text.len()..text.len(), "a.toml:3: wrong\nhint: right");
     }

@@ -87,11 +87,7 @@ impl<'a> Retrieval<'a> {
     /// columns of the answer would have one name.
     pub fn plan(state: &'a State, wanted: &Wanted, full_names: bool) -> Result<Self> {
         let references = references(state, wanted)?;
-        let mut planner = Planner {
-            state,
-            views: BTreeMap::new(),
-            steps: Vec::new(),
-        };
+        let mut planner = Planner { state, views: BTreeMap::new(), steps: Vec::new() };
         for reference in references {
             planner.want(reference)?;
         }
@@ -182,25 +178,16 @@ fn find<'a>(state: &'a State, reference: &FeatureRef) -> Result<Found<'a>> {
     };
     let Some((view_name, view, features)) = found else {
         let views = stored.keys().chain(on_demand.keys()).map(String::as_str);
-        return Err(
-            Error::not_found(format!("Feature view {} does not exist", reference.view))
-                .with_hint(did_you_mean(&reference.view, views)),
-        );
+        return Err(Error::not_found(format!("Feature view {} does not exist", reference.view))
+            .with_hint(did_you_mean(&reference.view, views)));
     };
     let Some((name, feature)) = features.get_key_value(&reference.feature) else {
         let names = features.keys().map(String::as_str);
         let (feature, view) = (&reference.feature, &reference.view);
-        return Err(
-            Error::not_found(format!("Feature {feature} not found in view {view}"))
-                .with_hint(did_you_mean(feature, names)),
-        );
+        return Err(Error::not_found(format!("Feature {feature} not found in view {view}"))
+            .with_hint(did_you_mean(feature, names)));
     };
-    Ok(Found {
-        view_name,
-        view,
-        name,
-        feature,
-    })
+    Ok(Found { view_name, view, name, feature })
 }
 
 /// Collects what is wanted of each view, following what on-demand views read.

@@ -66,13 +66,9 @@ features = ["purchases:spend_30d", "basket", "risk:score"]
 
 /// The files of the project.
 pub(super) fn files() -> Vec<File> {
-    let file = |(path, text): (&str, &str)| File {
-        path: path.into(),
-        text: text.trim_start().into(),
-    };
-    [("customer.toml", CUSTOMER), ("models.toml", MODELS)]
-        .map(file)
-        .to_vec()
+    let file =
+        |(path, text): (&str, &str)| File { path: path.into(), text: text.trim_start().into() };
+    [("customer.toml", CUSTOMER), ("models.toml", MODELS)].map(file).to_vec()
 }
 
 fn fields(fields: &[(&str, DataType)]) -> Vec<Field> {
@@ -123,18 +119,12 @@ pub(super) fn environment() -> Environment {
     ];
     let columns = |columns: &[(&str, Column)]| {
         let columns = columns.iter();
-        Ok(columns
-            .map(|(name, column)| ((*name).into(), column.clone()))
-            .collect())
+        Ok(columns.map(|(name, column)| ((*name).into(), column.clone())).collect())
     };
     let basket = function(
         "basket",
         &[("mean", Float64)],
-        &[
-            ("items", Int64),
-            ("amount", Float64),
-            ("event_time", Timestamp),
-        ],
+        &[("items", Int64), ("amount", Float64), ("event_time", Timestamp)],
         &[("unit_price", Float64), ("size", Int64)],
     );
     let years_since = function(
@@ -143,12 +133,8 @@ pub(super) fn environment() -> Environment {
         &[("moment", Timestamp), ("event_time", Timestamp)],
         &[("years", Float64), ("days", Float64)],
     );
-    let risk = function(
-        "risk",
-        &[],
-        &[("age", Float64), ("amount", Float64)],
-        &[("score", Float64)],
-    );
+    let risk =
+        function("risk", &[], &[("age", Float64), ("amount", Float64)], &[("score", Float64)]);
     Environment {
         sources: BTreeMap::from([
             ("orders".into(), columns(&orders)),
@@ -163,10 +149,7 @@ pub(super) fn environment() -> Environment {
         transforms: BTreeMap::from([
             pinned("commerce/basket@1.0.0", vec![basket.clone()]),
             pinned("commerce/basket@1.1.0", vec![basket]),
-            pinned(
-                "commerce/user_age@1.0.0",
-                vec![years_since.clone(), risk.clone()],
-            ),
+            pinned("commerce/user_age@1.0.0", vec![years_since.clone(), risk.clone()]),
             pinned("commerce/user_age@1.1.0", vec![years_since, risk]),
             (
                 "commerce/user_age@2.0.0".parse().unwrap(),
@@ -181,10 +164,7 @@ fn pinned(
     name: &str,
     functions: Vec<Function>,
 ) -> (crate::name::TransformName, Result<PinnedTransform, Error>) {
-    let pinned = PinnedTransform {
-        digest: Digest::of(name),
-        functions,
-    };
+    let pinned = PinnedTransform { digest: Digest::of(name), functions };
     (name.parse().unwrap(), Ok(pinned))
 }
 
@@ -211,9 +191,5 @@ pub(super) fn state(edits: &[(&str, &str)]) -> State {
 
 /// The problems as they are shown, one after the other.
 pub(super) fn shown(problems: &[Problem]) -> String {
-    problems
-        .iter()
-        .map(Problem::to_string)
-        .collect::<Vec<_>>()
-        .join("\n")
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
 }

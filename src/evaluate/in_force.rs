@@ -2,7 +2,10 @@
 
 use super::Library;
 use crate::{
-    definition::{State, fingerprint::{Fingerprints, RuntimeRef}},
+    definition::{
+        State,
+        fingerprint::{Fingerprints, RuntimeRef},
+    },
     error::Result,
     registry::{Registry, Snapshot},
     wasm::Runtime,

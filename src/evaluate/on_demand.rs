@@ -4,7 +4,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, Scalar as ArrowScalar},
+    array::{
+        Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, Scalar as ArrowScalar,
+    },
     buffer::NullBuffer,
     compute::kernels::zip::zip,
     datatypes::{Field as ArrowField, Schema},
@@ -67,10 +69,7 @@ impl OnDemand {
             read.features.iter().map(|(name, feature)| Slot::new(read.name, name, feature))
         });
         let steps = retrieval.steps.iter().map(|step| Computation::new(step, library));
-        Ok(Self {
-            stored: stored.collect::<Result<_>>()?,
-            steps: steps.collect::<Result<_>>()?,
-        })
+        Ok(Self { stored: stored.collect::<Result<_>>()?, steps: steps.collect::<Result<_>>()? })
     }
 
     /// Fills defaults in and computes the on-demand views.
@@ -98,11 +97,7 @@ impl OnDemand {
                 columns.put(slot, slot.fill(column, &mut missing)?);
             }
         }
-        Ok(Computed {
-            batch: columns.batch()?,
-            missing,
-            errors,
-        })
+        Ok(Computed { batch: columns.batch()?, missing, errors })
     }
 }
 
@@ -134,16 +129,9 @@ impl Computation {
 
 impl Slot {
     fn new(view: &str, name: &str, feature: &Feature) -> Result<Self> {
-        let reference = FeatureRef {
-            view: view.to_owned(),
-            feature: name.to_owned(),
-        };
+        let reference = FeatureRef { view: view.to_owned(), feature: name.to_owned() };
         let default = feature.default.as_ref().map(crate::value::Scalar::to_array).transpose()?;
-        Ok(Self {
-            column: reference.to_string(),
-            data_type: feature.data_type,
-            default,
-        })
+        Ok(Self { column: reference.to_string(), data_type: feature.data_type, default })
     }
 
     fn fill(&self, raw: ArrayRef, missing: &mut BTreeMap<String, NullBuffer>) -> Result<ArrayRef> {
@@ -178,9 +166,10 @@ impl Columns {
     }
 
     fn take(&mut self, name: &str) -> Result<ArrayRef> {
-        let place = self.fields.iter().position(|field| field.name() == name).ok_or_else(|| {
-            Error::internal(format!("the working batch lacks column \"{name}\""))
-        })?;
+        let place =
+            self.fields.iter().position(|field| field.name() == name).ok_or_else(|| {
+                Error::internal(format!("the working batch lacks column \"{name}\""))
+            })?;
         self.fields.remove(place);
         Ok(self.arrays.remove(place))
     }

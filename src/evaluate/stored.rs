@@ -53,7 +53,9 @@ impl StoredFeatures {
         };
         let fields = features.iter().map(field).collect();
         let make = match &view.transform {
-            None => Make::Take(features.iter().map(|(_, feature)| feature.column.clone()).collect()),
+            None => {
+                Make::Take(features.iter().map(|(_, feature)| feature.column.clone()).collect())
+            }
             Some(used) => {
                 let output = |(name, feature): &(&String, &crate::definition::Feature)| {
                     (feature.column.clone(), (*name).clone())
@@ -112,10 +114,8 @@ impl StoredFeatures {
         let evaluated = self.run(&kept)?;
         let places = scatter(&rows, content.num_rows());
         let spread = |column: &ArrayRef| take(column, &places, None).map_err(internal);
-        let moved = |error: RowError| RowError {
-            row: rows[error.row as usize],
-            message: error.message,
-        };
+        let moved =
+            |error: RowError| RowError { row: rows[error.row as usize], message: error.message };
         Ok(Evaluated {
             columns: evaluated.columns.iter().map(spread).collect::<Result<_>>()?,
             errors: evaluated.errors.into_iter().map(moved).collect(),
@@ -133,10 +133,9 @@ fn scatter(rows: &[u32], length: usize) -> UInt32Array {
 }
 
 fn column(batch: &RecordBatch, name: &str) -> Result<ArrayRef> {
-    batch
-        .column_by_name(name)
-        .cloned()
-        .ok_or_else(|| Error::internal(format!("the content of a source row lacks column \"{name}\"")))
+    batch.column_by_name(name).cloned().ok_or_else(|| {
+        Error::internal(format!("the content of a source row lacks column \"{name}\""))
+    })
 }
 
 fn internal(error: arrow::error::ArrowError) -> Error {

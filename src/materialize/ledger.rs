@@ -42,9 +42,9 @@ impl Ledger {
         let Some(row) = rows.view(0).next().flatten() else {
             return Ok(None);
         };
-        serde_json::from_slice(row.value)
-            .map(Some)
-            .map_err(|error| Error::corrupt(format!("the ledger of view {view} cannot be read: {error}")))
+        serde_json::from_slice(row.value).map(Some).map_err(|error| {
+            Error::corrupt(format!("the ledger of view {view} cannot be read: {error}"))
+        })
     }
 
     /// Writes the ledger of a view; of several writers the latest stays.

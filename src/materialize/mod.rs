@@ -46,7 +46,10 @@ pub struct Report {
 /// # Errors
 /// [`crate::error::Kind::NotFound`] for a name that is no feature view,
 /// [`crate::error::Kind::Invalid`] for one that is not online.
-pub fn views<'a>(in_force: &'a InForce, named: &[String]) -> Result<BTreeMap<&'a str, &'a FeatureView>> {
+pub fn views<'a>(
+    in_force: &'a InForce,
+    named: &[String],
+) -> Result<BTreeMap<&'a str, &'a FeatureView>> {
     let all = &in_force.state.definitions.feature_views;
     if named.is_empty() {
         let online = all.iter().filter(|(_, view)| view.online);
@@ -105,13 +108,15 @@ pub async fn materialize(
 
 fn check_window(from: Option<Timestamp>, to: Timestamp, now: Timestamp) -> Result<()> {
     if to > now {
-        return Err(Error::invalid(format!("nothing materialized: the end {to} is after now, {now}"))
-            .with_hint("an end in the future would hide the rows that come until then"));
+        return Err(Error::invalid(format!(
+            "nothing materialized: the end {to} is after now, {now}"
+        ))
+        .with_hint("an end in the future would hide the rows that come until then"));
     }
     match from {
-        Some(from) if from > to => {
-            Err(Error::invalid(format!("nothing materialized: the start {from} is after the end {to}")))
-        }
+        Some(from) if from > to => Err(Error::invalid(format!(
+            "nothing materialized: the start {from} is after the end {to}"
+        ))),
         _ => Ok(()),
     }
 }

@@ -84,15 +84,24 @@ struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    fn new(in_force: &InForce, views: &[&str], columns: &'a BTreeMap<String, Vec<Value>>) -> Result<Self> {
+    fn new(
+        in_force: &InForce,
+        views: &[&str],
+        columns: &'a BTreeMap<String, Vec<Value>>,
+    ) -> Result<Self> {
         let definitions = &in_force.state.definitions;
         let view = views.first().and_then(|name| definitions.feature_views.get(*name));
         let source = view.and_then(|view| definitions.sources.get(&view.source));
         let source = source.ok_or_else(|| Error::internal("a view without a source"))?;
-        let called = |names: [&str; 2]| names.into_iter().find(|name| columns.contains_key(*name)).map(str::to_owned);
+        let called = |names: [&str; 2]| {
+            names.into_iter().find(|name| columns.contains_key(*name)).map(str::to_owned)
+        };
         let event = called([&source.timestamp, EVENT_TIMESTAMP]).ok_or_else(|| {
-            Error::invalid(format!("nothing pushed: column \"{}\" with the event times is missing", source.timestamp))
-                .with_hint(format!("the columns are: {}", names(columns)))
+            Error::invalid(format!(
+                "nothing pushed: column \"{}\" with the event times is missing",
+                source.timestamp
+            ))
+            .with_hint(format!("the columns are: {}", names(columns)))
         })?;
         let created = called([source.created.as_deref().unwrap_or(CREATED), CREATED]);
         let frame = Self { rows: even(columns)?, columns, event, created };
@@ -105,11 +114,15 @@ impl<'a> Frame<'a> {
         needed.extend(self.created.clone());
         for name in views {
             let writer = ViewWriter::new(in_force, name)?;
-            needed.extend(writer.keys().iter().chain(writer.content()).map(|field| field.name.clone()));
+            needed.extend(
+                writer.keys().iter().chain(writer.content()).map(|field| field.name.clone()),
+            );
         }
         match self.columns.keys().find(|name| !needed.contains(name)) {
-            Some(unknown) => Err(Error::invalid(format!("nothing pushed: unknown column \"{unknown}\""))
-                .with_hint(did_you_mean(unknown, needed.iter().map(String::as_str)))),
+            Some(unknown) => {
+                Err(Error::invalid(format!("nothing pushed: unknown column \"{unknown}\""))
+                    .with_hint(did_you_mean(unknown, needed.iter().map(String::as_str))))
+            }
             None => Ok(()),
         }
     }
@@ -131,13 +144,17 @@ impl<'a> Frame<'a> {
             .collect::<Result<_>>()?;
         let encoder = RowEncoder::new(writer.content(), &content)?;
         let mut scratch = Vec::new();
-        let hashes: UInt64Array = (0..self.rows).map(|row| Some(encoder.hash(row, &mut scratch))).collect();
+        let hashes: UInt64Array =
+            (0..self.rows).map(|row| Some(encoder.hash(row, &mut scratch))).collect();
         for (field, column) in writer.content().iter().zip(&content) {
             put(field.name.clone(), column.clone());
         }
         let event = self.column(&self.event, DataType::Timestamp)?;
         if let Some(row) = (0..self.rows).find(|row| event.is_null(*row)) {
-            return Err(Error::invalid(format!("nothing pushed: row {row} has no event time in \"{}\"", self.event)));
+            return Err(Error::invalid(format!(
+                "nothing pushed: row {row} has no event time in \"{}\"",
+                self.event
+            )));
         }
         put(offline::EVENT.to_owned(), event);
         let created = match &self.created {
@@ -156,7 +173,8 @@ impl<'a> Frame<'a> {
             Error::invalid(format!("nothing pushed: column \"{name}\" is missing"))
                 .with_hint(format!("the columns are: {}", names(self.columns)))
         })?;
-        column_from_json(values, data_type).map_err(|error| error.context(format!("nothing pushed: column \"{name}\"")))
+        column_from_json(values, data_type)
+            .map_err(|error| error.context(format!("nothing pushed: column \"{name}\"")))
     }
 }
 

@@ -14,8 +14,8 @@ use crate::{
     evaluate::{InForce, StoredFeatures},
     offline::{CREATED, EVENT, HASH, Layout, key_column},
     online::{
-        EntityKeys, FingerprintPrefix, OnlineStore, RowBatch, RowVersion, StoredColumns, ViewId, WriteReport,
-        encode_value,
+        EntityKeys, FingerprintPrefix, OnlineStore, RowBatch, RowVersion, StoredColumns, ViewId,
+        WriteReport, encode_value,
     },
     time::Timestamp,
     value::{DataType, Field, RowEncoder},
@@ -77,7 +77,8 @@ impl ViewWriter {
         })?;
         let fingerprint = in_force.fingerprints.rows(name);
         let names = view.features.keys().map(String::as_str);
-        let read = view.features.values().map(|feature| (feature.column.as_str(), feature.data_type));
+        let read =
+            view.features.values().map(|feature| (feature.column.as_str(), feature.data_type));
         Ok(Self {
             id: ViewId::of(&in_force.project, name),
             source: view.source.clone(),
@@ -85,7 +86,8 @@ impl ViewWriter {
             content: in_force.state.content(view),
             features: StoredFeatures::new(view, names, &in_force.library)?,
             stored: StoredColumns::new(read),
-            fingerprint: fingerprint.ok_or_else(|| Error::internal(format!("view {name} has no fingerprint")))?,
+            fingerprint: fingerprint
+                .ok_or_else(|| Error::internal(format!("view {name} has no fingerprint")))?,
         })
     }
 
@@ -130,7 +132,9 @@ impl ViewWriter {
         let mut batch = RowBatch::with_capacity(rows.num_rows(), rows.num_rows() * 64);
         for (row, key) in keys.iter().enumerate() {
             if let Some(key) = key {
-                batch.push(key, versions.at(row), |out| encode_value(fingerprint, &encoder, row, out));
+                batch.push(key, versions.at(row), |out| {
+                    encode_value(fingerprint, &encoder, row, out)
+                });
             }
         }
         Ok(Written {
@@ -138,7 +142,12 @@ impl ViewWriter {
             without_key: (rows.num_rows() - batch.len()) as u64,
             store: store.write(self.id, batch).await?,
             row_errors: evaluated.errors.len() as u64,
-            examples: evaluated.errors.into_iter().take(EXAMPLES).map(|error| error.message).collect(),
+            examples: evaluated
+                .errors
+                .into_iter()
+                .take(EXAMPLES)
+                .map(|error| error.message)
+                .collect(),
         })
     }
 
@@ -147,7 +156,9 @@ impl ViewWriter {
         let schema = Schema::new(self.content.iter().map(Field::to_arrow).collect::<Vec<_>>());
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         RecordBatch::try_new_with_options(schema.into(), columns.collect::<Result<_>>()?, &options)
-            .map_err(|error| Error::internal(format!("the content of source rows is uneven: {error}")))
+            .map_err(|error| {
+                Error::internal(format!("the content of source rows is uneven: {error}"))
+            })
     }
 }
 
@@ -178,7 +189,8 @@ impl Versions {
 }
 
 fn fields(types: BTreeMap<String, DataType>) -> Vec<Field> {
-    let field = |(name, data_type)| Field { name, data_type, nullable: true, documentation: String::new() };
+    let field =
+        |(name, data_type)| Field { name, data_type, nullable: true, documentation: String::new() };
     types.into_iter().map(field).collect()
 }
 

@@ -33,7 +33,8 @@ pub async fn count_changes(
     in_force: &InForce,
     sources: &Sources,
 ) -> Result<Vec<u64>> {
-    let features = columns.iter().filter_map(|name| Some(manifest.columns.get(name)?.feature.clone()));
+    let features =
+        columns.iter().filter_map(|name| Some(manifest.columns.get(name)?.feature.clone()));
     let wanted = Wanted::Features(features.collect());
     let retrieval = Retrieval::plan(&in_force.state, &wanted, manifest.request.full_names)?;
     let entities = EntityDataframe::open(file, Some(&manifest.request.timestamp_column))?;
@@ -51,7 +52,8 @@ async fn pick(rows: DataFrame, names: &[&str]) -> Result<RecordBatch> {
     let picked = rows.select(names.iter().map(|name| ident(*name))).map_err(from_datafusion)?;
     let schema = Arc::clone(picked.schema().inner());
     let batches = picked.collect().await.map_err(from_datafusion)?;
-    concat_batches(&schema, &batches).map_err(|error| Error::internal(format!("cannot join batches: {error}")))
+    concat_batches(&schema, &batches)
+        .map_err(|error| Error::internal(format!("cannot join batches: {error}")))
 }
 
 fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
@@ -67,7 +69,8 @@ fn differing(now: &ArrayRef, then: &ArrayRef) -> Result<u64> {
     }
     let rows = |column: &ArrayRef| -> Result<Rows> {
         let fields = vec![SortField::new(column.data_type().clone())];
-        let converted = RowConverter::new(fields).and_then(|converter| converter.convert_columns(&[Arc::clone(column)]));
+        let converted = RowConverter::new(fields)
+            .and_then(|converter| converter.convert_columns(&[Arc::clone(column)]));
         converted.map_err(|error| Error::internal(format!("cannot compare columns: {error}")))
     };
     let (now, then) = (rows(now)?, rows(then)?);
@@ -87,7 +90,8 @@ mod tests {
         let now = column(vec![Some(-0.0), Some(f64::NAN), None, None, Some(0.0)]);
         assert_eq!(differing(&now, &then).unwrap(), 3);
         assert_eq!(differing(&then, &then).unwrap(), 0);
-        let other: ArrayRef = Arc::new(Int64Array::from(vec![Some(0), Some(1), None, Some(1), None]));
+        let other: ArrayRef =
+            Arc::new(Int64Array::from(vec![Some(0), Some(1), None, Some(1), None]));
         assert_eq!(differing(&other, &then).unwrap(), 3);
     }
 }

@@ -92,7 +92,8 @@ impl SourceFile {
         let outcome = || path.display().to_string();
         let metadata = fs::metadata(path).context(outcome)?;
         let modified = metadata.modified().context(outcome)?;
-        let since = modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_micros());
+        let since =
+            modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_micros());
         let modified = Timestamp(i64::try_from(since).unwrap_or(i64::MAX));
         Ok(Self { path: path.to_owned(), size: metadata.len(), modified })
     }
@@ -119,8 +120,10 @@ impl Manifest {
         let outcome = || format!("no manifest in {}", file.display());
         let metadata = super::read_metadata(file).context(outcome)?;
         let text = metadata.get(MANIFEST_KEY).ok_or_else(|| {
-            Error::invalid(outcome()).with_hint("only files that unskew training-set wrote carry one")
+            Error::invalid(outcome())
+                .with_hint("only files that unskew training-set wrote carry one")
         })?;
-        serde_json::from_str(text).map_err(|error| Error::invalid(error.to_string()).context(outcome()))
+        serde_json::from_str(text)
+            .map_err(|error| Error::invalid(error.to_string()).context(outcome()))
     }
 }

@@ -1,15 +1,11 @@
 //! One function over one Parquet file.
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use arrow::array::{ArrayRef, RecordBatch};
 
 use super::{
-    BatchFunction, Content, Progress, Resources, RowErrors, Sources, stream::stream, session,
+    BatchFunction, Content, Progress, Resources, RowErrors, Sources, session, stream::stream,
     training_set::Collected, transform, write_parquet,
 };
 use crate::{
@@ -72,8 +68,14 @@ fn refuse_missing(evaluation: &Evaluation, sources: &Sources, input: &Path) -> R
     match evaluation.inputs().find(|(name, _)| !has(name)) {
         Some((name, data_type)) => {
             let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
-            Err(Error::invalid(format!("{} has no column \"{name}\" ({data_type})", input.display()))
-                .with_hint(format!("name the column with --column {name}=COLUMN; there are: {}", names.join(", "))))
+            Err(Error::invalid(format!(
+                "{} has no column \"{name}\" ({data_type})",
+                input.display()
+            ))
+            .with_hint(format!(
+                "name the column with --column {name}=COLUMN; there are: {}",
+                names.join(", ")
+            )))
         }
         None => Ok(()),
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::{
-    dataframe::DataFrame, execution::SendableRecordBatchStream, physical_plan::stream::RecordBatchStreamAdapter,
+    dataframe::DataFrame, execution::SendableRecordBatchStream,
+    physical_plan::stream::RecordBatchStreamAdapter,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 
@@ -15,7 +16,10 @@ use crate::{error::Result, time::Timestamp};
 pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
 
 /// The batches of a plan; `progress` is told of the rows in them.
-pub(super) async fn stream(rows: DataFrame, progress: Progress) -> Result<SendableRecordBatchStream> {
+pub(super) async fn stream(
+    rows: DataFrame,
+    progress: Progress,
+) -> Result<SendableRecordBatchStream> {
     let batches = rows.execute_stream().await.map_err(from_datafusion)?;
     let schema = batches.schema();
     let told = batches.inspect_ok(move |batch| progress(batch.num_rows() as u64));

@@ -20,9 +20,9 @@ use datafusion::{dataframe::DataFrame, logical_expr::ident};
 use serde::Serialize;
 
 use super::{
-    BatchFunction, Content, EntityDataframe, JoinSpec, Layout, MANIFEST_KEY, Manifest, ManifestColumn, Progress,
-    RequestRecord, SourceFile, Sources, ViewJoin, errors::from_datafusion, in_order, join_views, stream::stream,
-    transform, write_parquet,
+    BatchFunction, Content, EntityDataframe, JoinSpec, Layout, MANIFEST_KEY, Manifest,
+    ManifestColumn, Progress, RequestRecord, SourceFile, Sources, ViewJoin,
+    errors::from_datafusion, in_order, join_views, stream::stream, transform, write_parquet,
 };
 use crate::{
     definition::{
@@ -134,7 +134,8 @@ pub(super) fn assemble(
     entities: &EntityDataframe,
 ) -> Result<(DataFrame, Collected)> {
     refuse_taken(&rows, retrieval)?;
-    let carried = rows.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+    let carried =
+        rows.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
     let outputs = retrieval.outputs.iter().map(|output| output.name.clone());
     let columns: Vec<String> = carried.into_iter().chain(outputs).collect();
     let joins = retrieval.views.iter().map(|read| join(in_force, sources, read, entities));
@@ -175,7 +176,8 @@ fn join(
     entities: &EntityDataframe,
 ) -> Result<ViewJoin> {
     let content = in_force.state.content(read.view);
-    let outputs = content.iter().map(|field| (field.name.clone(), joined_column(read.name, &field.name)));
+    let outputs =
+        content.iter().map(|field| (field.name.clone(), joined_column(read.name, &field.name)));
     let layout = Arc::new(Layout { keys: read.join_keys.clone(), content: content.clone() });
     let source = source(in_force, read)?;
     let spec = JoinSpec {
@@ -303,7 +305,8 @@ impl BatchFunction for TrainingRow {
 impl JoinedView {
     fn new(in_force: &InForce, read: &ViewRead<'_>) -> Result<Self> {
         let names = || read.features.keys().copied();
-        let reference = |feature: &str| FeatureRef { view: read.name.to_owned(), feature: feature.to_owned() };
+        let reference =
+            |feature: &str| FeatureRef { view: read.name.to_owned(), feature: feature.to_owned() };
         Ok(Self {
             name: read.name.to_owned(),
             content: in_force.state.content(read.view),
@@ -319,7 +322,10 @@ impl JoinedView {
     }
 
     fn take(&self, joined: &RecordBatch, errors: &Collected) -> Result<Vec<ArrayRef>> {
-        let columns = self.content.iter().map(|field| column(joined, &joined_column(&self.name, &field.name)));
+        let columns = self
+            .content
+            .iter()
+            .map(|field| column(joined, &joined_column(&self.name, &field.name)));
         let names: Vec<String> = self.content.iter().map(|field| field.name.clone()).collect();
         let content = batch(&names, columns.collect::<Result<_>>()?, joined.num_rows())?;
         let matched = column(joined, &matched_column(&self.name))?;
@@ -338,7 +344,10 @@ fn column(batch: &RecordBatch, name: &str) -> Result<ArrayRef> {
 }
 
 fn batch(names: &[String], columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
-    let fields = names.iter().zip(&columns).map(|(name, column)| ArrowField::new(name, column.data_type().clone(), true));
+    let fields = names
+        .iter()
+        .zip(&columns)
+        .map(|(name, column)| ArrowField::new(name, column.data_type().clone(), true));
     let schema = Schema::new(fields.collect::<Vec<_>>());
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(schema.into(), columns, &options)
@@ -357,7 +366,10 @@ fn manifest(
         let fingerprint = in_force.fingerprints.feature(&output.reference).ok_or_else(|| {
             Error::internal(format!("feature {} has no fingerprint", output.reference))
         })?;
-        columns.insert(output.name.clone(), ManifestColumn { feature: output.reference.clone(), fingerprint });
+        columns.insert(
+            output.name.clone(),
+            ManifestColumn { feature: output.reference.clone(), fingerprint },
+        );
     }
     let mut inputs = BTreeSet::new();
     for read in &retrieval.views {

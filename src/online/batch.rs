@@ -52,10 +52,7 @@ struct Extent {
 impl RowBatch {
     /// A batch with room for `rows` rows, keys and values of which take `bytes` bytes.
     pub fn with_capacity(rows: usize, bytes: usize) -> Self {
-        Self {
-            bytes: Vec::with_capacity(bytes),
-            rows: Vec::with_capacity(rows),
-        }
+        Self { bytes: Vec::with_capacity(bytes), rows: Vec::with_capacity(rows) }
     }
 
     /// Adds a row; `write_value` appends its value to the buffer it is given, and only appends.
@@ -69,12 +66,7 @@ impl RowBatch {
         self.bytes.extend_from_slice(key);
         write_value(&mut self.bytes);
         let value = start + key.len();
-        self.rows.push(Extent {
-            version,
-            key: start,
-            value,
-            end: self.bytes.len(),
-        });
+        self.rows.push(Extent { version, key: start, value, end: self.bytes.len() });
     }
 
     /// How many rows there are.
@@ -91,13 +83,7 @@ impl RowBatch {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], StoredRow<'_>)> {
         self.rows.iter().map(|extent| {
             let value = &self.bytes[extent.value..extent.end];
-            (
-                &self.bytes[extent.key..extent.value],
-                StoredRow {
-                    version: extent.version,
-                    value,
-                },
-            )
+            (&self.bytes[extent.key..extent.value], StoredRow { version: extent.version, value })
         })
     }
 }
@@ -121,11 +107,7 @@ struct Cell {
 impl ReadRows {
     /// Nothing yet of what `keys` keys have in `views` views.
     pub fn with_capacity(views: usize, keys: usize) -> Self {
-        Self {
-            keys,
-            bytes: Vec::new(),
-            cells: Vec::with_capacity(views * keys),
-        }
+        Self { keys, bytes: Vec::new(), cells: Vec::with_capacity(views * keys) }
     }
 
     /// Adds what the next key has.
@@ -133,11 +115,7 @@ impl ReadRows {
         let cell = row.map(|row| {
             let start = self.bytes.len();
             self.bytes.extend_from_slice(row.value);
-            Cell {
-                version: row.version,
-                start,
-                end: self.bytes.len(),
-            }
+            Cell { version: row.version, start, end: self.bytes.len() }
         });
         self.cells.push(cell);
     }
@@ -159,11 +137,7 @@ mod tests {
     use super::*;
     use crate::time::Timestamp;
 
-    const VERSION: RowVersion = RowVersion {
-        event: Timestamp(1),
-        created: None,
-        content: 2,
-    };
+    const VERSION: RowVersion = RowVersion { event: Timestamp(1), created: None, content: 2 };
 
     fn values<'a>(rows: impl Iterator<Item = Option<StoredRow<'a>>>) -> Vec<Option<&'a [u8]>> {
         rows.map(|row| row.map(|row| row.value)).collect()
@@ -171,10 +145,7 @@ mod tests {
 
     #[test]
     fn stored_rows_round_trip() {
-        let row = StoredRow {
-            version: VERSION,
-            value: b"value",
-        };
+        let row = StoredRow { version: VERSION, value: b"value" };
         let mut stored = Vec::new();
         row.write_to(&mut stored).unwrap();
         assert_eq!(stored.len(), row.stored_len());
@@ -195,10 +166,7 @@ mod tests {
     fn rows_are_found_by_view_and_key() {
         let mut rows = ReadRows::with_capacity(2, 2);
         for value in [Some(b"a".as_slice()), None, Some(b""), Some(b"d")] {
-            rows.push(value.map(|value| StoredRow {
-                version: VERSION,
-                value,
-            }));
+            rows.push(value.map(|value| StoredRow { version: VERSION, value }));
         }
         assert_eq!(values(rows.view(0)), [Some(b"a".as_slice()), None]);
         assert_eq!(values(rows.view(1)), [Some(b"".as_slice()), Some(b"d")]);

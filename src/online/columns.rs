@@ -22,7 +22,10 @@ impl StoredColumns {
     pub fn new<'a>(features: impl IntoIterator<Item = (&'a str, DataType)>) -> Self {
         let mut columns = Self { fields: Vec::new(), places: Vec::new() };
         for (name, data_type) in features {
-            let known = columns.fields.iter().position(|field| field.name == name && field.data_type == data_type);
+            let known = columns
+                .fields
+                .iter()
+                .position(|field| field.name == name && field.data_type == data_type);
             columns.places.push(known.unwrap_or(columns.fields.len()));
             if known.is_none() {
                 columns.fields.push(Field {
@@ -63,7 +66,11 @@ mod tests {
 
     #[test]
     fn features_of_one_column_share_it() {
-        let columns = StoredColumns::new([("b", DataType::Int64), ("a", DataType::Int64), ("b", DataType::Int64)]);
+        let columns = StoredColumns::new([
+            ("b", DataType::Int64),
+            ("a", DataType::Int64),
+            ("b", DataType::Int64),
+        ]);
         let names: Vec<_> = columns.fields().iter().map(|field| field.name.as_str()).collect();
         assert_eq!(names, ["b", "a"]);
         let array = |value| Arc::new(Int64Array::from(vec![value])) as ArrayRef;

@@ -41,12 +41,7 @@ fn view(name: &str) -> ViewId {
 }
 
 fn field(data_type: DataType) -> Field {
-    Field {
-        name: "id".to_owned(),
-        data_type,
-        nullable: false,
-        documentation: String::new(),
-    }
+    Field { name: "id".to_owned(), data_type, nullable: false, documentation: String::new() }
 }
 
 fn keys(ids: impl IntoIterator<Item = Option<i64>>) -> EntityKeys {
@@ -60,23 +55,16 @@ fn text_keys(ids: &[String]) -> EntityKeys {
 }
 
 fn version(event: i64, created: Option<i64>, content: u64) -> RowVersion {
-    RowVersion {
-        event: Timestamp(event),
-        created: created.map(Timestamp),
-        content,
-    }
+    RowVersion { event: Timestamp(event), created: created.map(Timestamp), content }
 }
 
 /// Rows of entities by id.
 fn batch(rows: &[(i64, RowVersion, &str)]) -> RowBatch {
     let mut batch = RowBatch::default();
-    for ((_, version, value), key) in rows
-        .iter()
-        .zip(keys(rows.iter().map(|row| Some(row.0))).iter())
+    for ((_, version, value), key) in
+        rows.iter().zip(keys(rows.iter().map(|row| Some(row.0))).iter())
     {
-        batch.push(key.expect("no null"), *version, |out| {
-            out.extend_from_slice(value.as_bytes())
-        });
+        batch.push(key.expect("no null"), *version, |out| out.extend_from_slice(value.as_bytes()));
     }
     batch
 }
@@ -94,9 +82,7 @@ type Found = Option<(RowVersion, String)>;
 async fn read(store: &dyn OnlineStore, view: ViewId, keys: &EntityKeys) -> Vec<Found> {
     let rows = store.read(&[view], keys).await.expect("read");
     let owned = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-    rows.view(0)
-        .map(|row| row.map(|row| (row.version, owned(row.value))))
-        .collect()
+    rows.view(0).map(|row| row.map(|row| (row.version, owned(row.value)))).collect()
 }
 
 async fn read_one(store: &dyn OnlineStore, view: ViewId, id: i64) -> Found {
@@ -108,19 +94,12 @@ fn found(version: RowVersion, value: &str) -> Found {
 }
 
 const fn report(written: u64, stale: u64, unchanged: u64) -> WriteReport {
-    WriteReport {
-        written,
-        stale,
-        unchanged,
-    }
+    WriteReport { written, stale, unchanged }
 }
 
 async fn nothing_is_there_before_it_is_written(store: &dyn OnlineStore) {
     let view = view("nothing");
-    assert_eq!(
-        read(store, view, &keys([Some(1), None])).await,
-        [None, None]
-    );
+    assert_eq!(read(store, view, &keys([Some(1), None])).await, [None, None]);
     assert_eq!(store.count(view).await, Ok(0));
     assert_eq!(store.sample(view, 5, 0).await.expect("sample").len(), 0);
     assert_eq!(store.delete_view(view).await, Ok(0));
@@ -177,47 +156,25 @@ async fn the_newest_row_of_a_batch_wins(store: &dyn OnlineStore) {
 
 async fn the_same_row_again_changes_nothing(store: &dyn OnlineStore) {
     let (view, version) = (view("again"), version(1, Some(2), 3));
-    assert_eq!(
-        write(store, view, &[(1, version, "x")]).await,
-        report(1, 0, 0)
-    );
-    assert_eq!(
-        write(store, view, &[(1, version, "x")]).await,
-        report(0, 0, 1)
-    );
+    assert_eq!(write(store, view, &[(1, version, "x")]).await, report(1, 0, 0));
+    assert_eq!(write(store, view, &[(1, version, "x")]).await, report(0, 0, 1));
     assert_eq!(read_one(store, view, 1).await, found(version, "x"));
     assert_eq!(store.count(view).await, Ok(1));
 }
 
 async fn a_correction_lands(store: &dyn OnlineStore) {
-    let (view, wrong, right) = (
-        view("correction"),
-        version(1, Some(1), 9),
-        version(1, Some(2), 1),
-    );
+    let (view, wrong, right) = (view("correction"), version(1, Some(1), 9), version(1, Some(2), 1));
     write(store, view, &[(1, wrong, "wrong")]).await;
-    assert_eq!(
-        write(store, view, &[(1, right, "right")]).await,
-        report(1, 0, 0)
-    );
-    assert_eq!(
-        write(store, view, &[(1, wrong, "wrong")]).await,
-        report(0, 1, 0)
-    );
+    assert_eq!(write(store, view, &[(1, right, "right")]).await, report(1, 0, 0));
+    assert_eq!(write(store, view, &[(1, wrong, "wrong")]).await, report(0, 1, 0));
     assert_eq!(read_one(store, view, 1).await, found(right, "right"));
 }
 
 async fn another_definition_replaces_the_value(store: &dyn OnlineStore) {
     let (view, version) = (view("definition"), version(1, None, 1));
     write(store, view, &[(1, version, "by the old one")]).await;
-    assert_eq!(
-        write(store, view, &[(1, version, "by the new one")]).await,
-        report(1, 0, 0)
-    );
-    assert_eq!(
-        read_one(store, view, 1).await,
-        found(version, "by the new one")
-    );
+    assert_eq!(write(store, view, &[(1, version, "by the new one")]).await, report(1, 0, 0));
+    assert_eq!(read_one(store, view, 1).await, found(version, "by the new one"));
     assert_eq!(store.count(view).await, Ok(1));
 }
 
@@ -226,10 +183,8 @@ struct Lottery(u64);
 
 impl Lottery {
     fn draw(&mut self, below: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % below
     }
 
@@ -253,27 +208,18 @@ async fn concurrent_writers_end_at_the_newest(store: &dyn OnlineStore) {
         for version in versions {
             let mut ids: Vec<_> = (0..ENTITIES).collect();
             lottery.shuffle(&mut ids);
-            let rows: Vec<_> = ids
-                .into_iter()
-                .map(|id| (id, version, format!("{id} {version:?}")))
-                .collect();
-            let rows: Vec<_> = rows
-                .iter()
-                .map(|(id, version, value)| (*id, *version, value.as_str()))
-                .collect();
+            let rows: Vec<_> =
+                ids.into_iter().map(|id| (id, version, format!("{id} {version:?}"))).collect();
+            let rows: Vec<_> =
+                rows.iter().map(|(id, version, value)| (*id, *version, value.as_str())).collect();
             writes.push(store.write(view, batch(&rows)));
         }
         for report in join_all(writes).await {
-            let WriteReport {
-                written,
-                stale,
-                unchanged,
-            } = report.expect("write");
+            let WriteReport { written, stale, unchanged } = report.expect("write");
             assert_eq!((written + stale, unchanged), (ENTITIES as u64, 0));
         }
-        let expected: Vec<_> = (0..ENTITIES)
-            .map(|id| found(newest, &format!("{id} {newest:?}")))
-            .collect();
+        let expected: Vec<_> =
+            (0..ENTITIES).map(|id| found(newest, &format!("{id} {newest:?}"))).collect();
         assert_eq!(
             read(store, view, &keys((0..ENTITIES).map(Some))).await,
             expected,
@@ -287,21 +233,14 @@ async fn a_read_answers_views_times_keys(store: &dyn OnlineStore) {
     let (a, b, version) = (view("times a"), view("times b"), version(1, None, 1));
     write(store, a, &[(1, version, "a1"), (2, version, "a2")]).await;
     write(store, b, &[(2, version, "b2")]).await;
-    let rows = store
-        .read(&[b, a, b], &keys([Some(2), None, Some(1), Some(2)]))
-        .await
-        .expect("read");
+    let rows =
+        store.read(&[b, a, b], &keys([Some(2), None, Some(1), Some(2)])).await.expect("read");
     let values = |view: usize| -> Vec<Option<&[u8]>> {
-        rows.view(view)
-            .map(|row| row.map(|row| row.value))
-            .collect()
+        rows.view(view).map(|row| row.map(|row| row.value)).collect()
     };
     let in_b = [Some(b"b2".as_slice()), None, None, Some(b"b2")];
     assert_eq!(values(0), in_b);
-    assert_eq!(
-        values(1),
-        [Some(b"a2".as_slice()), None, Some(b"a1"), Some(b"a2")]
-    );
+    assert_eq!(values(1), [Some(b"a2".as_slice()), None, Some(b"a1"), Some(b"a2")]);
     assert_eq!(values(2), in_b);
 }
 
@@ -314,39 +253,21 @@ async fn views_and_types_of_keys_are_apart(store: &dyn OnlineStore) {
 
 async fn empty_requests_are_answered(store: &dyn OnlineStore) {
     let view = view("empty");
-    assert_eq!(
-        store
-            .read(&[], &keys([Some(1)]))
-            .await
-            .expect("read")
-            .view(0)
-            .len(),
-        0
-    );
+    assert_eq!(store.read(&[], &keys([Some(1)])).await.expect("read").view(0).len(), 0);
     assert_eq!(read(store, view, &keys([])).await, []);
-    assert_eq!(
-        store.write(view, RowBatch::default()).await,
-        Ok(WriteReport::default())
-    );
+    assert_eq!(store.write(view, RowBatch::default()).await, Ok(WriteReport::default()));
     assert_eq!(store.count(view).await, Ok(0));
 }
 
 async fn values_of_any_size_come_back(store: &dyn OnlineStore) {
     let view = view("sizes");
-    let values: Vec<_> = [0, 1, 1_000, 5_000, 3_000_000]
-        .map(|size| "x".repeat(size))
-        .into();
+    let values: Vec<_> = [0, 1, 1_000, 5_000, 3_000_000].map(|size| "x".repeat(size)).into();
     for shift in 0..2 {
         let version = version(shift, None, 1);
         // In the second round every entity has a value of another size than in the first.
         let sized = |id: usize| values[(id + shift as usize) % values.len()].as_str();
-        let rows: Vec<_> = (0..values.len())
-            .map(|id| (id as i64, version, sized(id)))
-            .collect();
-        assert_eq!(
-            write(store, view, &rows).await,
-            report(values.len() as u64, 0, 0)
-        );
+        let rows: Vec<_> = (0..values.len()).map(|id| (id as i64, version, sized(id))).collect();
+        assert_eq!(write(store, view, &rows).await, report(values.len() as u64, 0, 0));
         for (id, version, value) in rows {
             assert!(
                 read_one(store, view, id).await == found(version, value),
@@ -359,25 +280,17 @@ async fn values_of_any_size_come_back(store: &dyn OnlineStore) {
 
 async fn long_keys_find_their_rows(store: &dyn OnlineStore) {
     let (view, version) = (view("long keys"), version(1, None, 1));
-    let ids: Vec<_> = [1, 480, 491, 492, 493, 3_000, 3_001]
-        .map(|length| "k".repeat(length))
-        .into();
+    let ids: Vec<_> = [1, 480, 491, 492, 493, 3_000, 3_001].map(|length| "k".repeat(length)).into();
     let mut rows = RowBatch::default();
     for (id, key) in ids.iter().zip(text_keys(&ids).iter()) {
         rows.push(key.expect("no null"), version, |out| {
             out.extend_from_slice(&id.len().to_le_bytes())
         });
     }
-    assert_eq!(
-        store.write(view, rows).await,
-        Ok(report(ids.len() as u64, 0, 0))
-    );
+    assert_eq!(store.write(view, rows).await, Ok(report(ids.len() as u64, 0, 0)));
     let rows = store.read(&[view], &text_keys(&ids)).await.expect("read");
     for (id, row) in ids.iter().zip(rows.view(0)) {
-        assert_eq!(
-            row.map(|row| row.value),
-            Some(id.len().to_le_bytes().as_slice())
-        );
+        assert_eq!(row.map(|row| row.value), Some(id.len().to_le_bytes().as_slice()));
     }
 }
 
@@ -389,10 +302,8 @@ async fn sample(
     seed: u64,
 ) -> BTreeSet<(Vec<u8>, Vec<u8>)> {
     let rows = store.sample(view, limit, seed).await.expect("sample");
-    let distinct: BTreeSet<_> = rows
-        .iter()
-        .map(|(key, row)| (key.to_vec(), row.value.to_vec()))
-        .collect();
+    let distinct: BTreeSet<_> =
+        rows.iter().map(|(key, row)| (key.to_vec(), row.value.to_vec())).collect();
     assert_eq!(distinct.len(), rows.len());
     distinct
 }
@@ -401,32 +312,22 @@ async fn a_sample_has_no_row_twice(store: &dyn OnlineStore) {
     const ROWS: i64 = 1_000;
     let (view, version) = (view("sample"), version(1, None, 1));
     let texts: Vec<_> = (0..ROWS).map(|id| id.to_string()).collect();
-    let rows: Vec<_> = (0..ROWS)
-        .zip(&texts)
-        .map(|(id, text)| (id, version, text.as_str()))
-        .collect();
+    let rows: Vec<_> =
+        (0..ROWS).zip(&texts).map(|(id, text)| (id, version, text.as_str())).collect();
     write(store, view, &rows).await;
-    let all: BTreeSet<_> = batch(&rows)
-        .iter()
-        .map(|(key, row)| (key.to_vec(), row.value.to_vec()))
-        .collect();
+    let all: BTreeSet<_> =
+        batch(&rows).iter().map(|(key, row)| (key.to_vec(), row.value.to_vec())).collect();
     for (limit, expected) in [(0, 0), (1, 1), (100, 100), (1_000, 1_000), (5_000, 1_000)] {
         let sampled = sample(store, view, limit, 7).await;
         assert_eq!(sampled.len(), expected);
         assert!(sampled.is_subset(&all));
     }
-    assert_ne!(
-        sample(store, view, 100, 1).await,
-        sample(store, view, 100, 2).await
-    );
+    assert_ne!(sample(store, view, 100, 1).await, sample(store, view, 100, 2).await);
     let latter_half = sample(store, view, 100, 1)
         .await
         .into_iter()
         .filter(|(_, value)| value.len() == 3 && *value >= b"500".to_vec());
-    assert!(
-        (25..=75).contains(&latter_half.count()),
-        "spread over the keys"
-    );
+    assert!((25..=75).contains(&latter_half.count()), "spread over the keys");
 }
 
 async fn a_crowded_sample_is_complete(store: &dyn OnlineStore) {
@@ -444,15 +345,9 @@ async fn a_deleted_view_is_gone(store: &dyn OnlineStore) {
     write(store, kept, &[(1, version, "kept")]).await;
     assert_eq!(store.delete_view(gone).await, Ok(40_000));
     assert_eq!(store.count(gone).await, Ok(0));
-    assert_eq!(
-        read(store, gone, &keys([Some(0), Some(39_999)])).await,
-        [None, None]
-    );
+    assert_eq!(read(store, gone, &keys([Some(0), Some(39_999)])).await, [None, None]);
     assert_eq!(read_one(store, kept, 1).await, found(version, "kept"));
     let older = self::version(1, None, 1);
-    assert_eq!(
-        write(store, gone, &[(1, older, "anew")]).await,
-        report(1, 0, 0)
-    );
+    assert_eq!(write(store, gone, &[(1, older, "anew")]).await, report(1, 0, 0));
     assert_eq!(read_one(store, gone, 1).await, found(older, "anew"));
 }

@@ -139,20 +139,12 @@ fn sorted<'a>(
     if join_keys.is_empty() {
         return Err(Error::invalid("an entity has no join key"));
     }
-    if let Some(twins) = join_keys
-        .windows(2)
-        .find(|pair| pair[0].0.name == pair[1].0.name)
-    {
-        return Err(Error::invalid(format!(
-            "the join key \"{}\" is there twice",
-            twins[0].0.name
-        )));
+    if let Some(twins) = join_keys.windows(2).find(|pair| pair[0].0.name == pair[1].0.name) {
+        return Err(Error::invalid(format!("the join key \"{}\" is there twice", twins[0].0.name)));
     }
     let rows = join_keys[0].1.len();
     if fields.len() != columns.len() || join_keys.iter().any(|(_, column)| column.len() != rows) {
-        return Err(Error::internal(
-            "the columns of join keys are not of one length",
-        ));
+        return Err(Error::internal("the columns of join keys are not of one length"));
     }
     Ok(join_keys)
 }
@@ -193,9 +185,7 @@ impl<'a> Part<'a> {
             DataType::Date => Self::Date(column.as_primitive()),
             DataType::Timestamp => Self::Timestamp(column.as_primitive()),
             other => {
-                let join_keys = DataType::ALL
-                    .into_iter()
-                    .filter(|known| known.is_join_key());
+                let join_keys = DataType::ALL.into_iter().filter(|known| known.is_join_key());
                 let names: Vec<_> = join_keys.map(DataType::name).collect();
                 return Err(Error::invalid(format!(
                     "the join key \"{}\" cannot be {other}",
@@ -259,12 +249,7 @@ mod tests {
     use crate::{error::Kind, value::tests::any_column};
 
     fn field(name: &str, data_type: DataType) -> Field {
-        Field {
-            name: name.into(),
-            data_type,
-            nullable: true,
-            documentation: String::new(),
-        }
+        Field { name: name.into(), data_type, nullable: true, documentation: String::new() }
     }
 
     fn int64(values: Vec<Option<i64>>) -> ArrayRef {
@@ -329,10 +314,7 @@ mod tests {
         let (fa, fb) = (field("a", DataType::Int64), field("b", DataType::Utf8));
         let key = one(&[fa.clone(), fb.clone()], &[a.clone(), b.clone()]);
         assert_eq!(key, one(&[fb.clone(), fa], &[b.clone(), a.clone()]));
-        assert_ne!(
-            key,
-            one(&[field("c", DataType::Int64), fb], &[a, b.clone()])
-        );
+        assert_ne!(key, one(&[field("c", DataType::Int64), fb], &[a, b.clone()]));
         let binary: ArrayRef = Arc::new(BinaryArray::from(vec![b"x".as_slice()]));
         assert_ne!(
             one(&[field("b", DataType::Utf8)], &[b]),
@@ -357,26 +339,15 @@ mod tests {
     #[test]
     fn a_null_join_key_has_no_key() {
         let fields = [field("a", DataType::Int64), field("b", DataType::Utf8)];
-        let columns = [
-            int64(vec![Some(1), None, Some(1)]),
-            text(vec![Some(""), Some("x"), None]),
-        ];
+        let columns = [int64(vec![Some(1), None, Some(1)]), text(vec![Some(""), Some("x"), None])];
         let keys = EntityKeys::encode(&fields, &columns).unwrap();
-        assert_eq!(
-            keys.iter().map(|key| key.is_some()).collect::<Vec<_>>(),
-            [true, false, false]
-        );
+        assert_eq!(keys.iter().map(|key| key.is_some()).collect::<Vec<_>>(), [true, false, false]);
     }
 
     #[test]
     fn long_keys_are_hashed_and_stay_apart() {
         let longest = "x".repeat(MAX_ENTITY_KEY - 9 - 2);
-        let texts = [
-            longest.clone(),
-            longest.clone() + "x",
-            longest.clone() + "y",
-            longest + "xx",
-        ];
+        let texts = [longest.clone(), longest.clone() + "x", longest.clone() + "y", longest + "xx"];
         let column = text(texts.iter().map(|text| Some(text.as_str())).collect());
         let keys = EntityKeys::encode(&[field("a", DataType::Utf8)], &[column]).unwrap();
         let keys: Vec<_> = keys.iter().flatten().collect();
@@ -402,11 +373,7 @@ mod tests {
         assert_eq!(twice.message(), "the join key \"a\" is there twice");
         let uneven = [int64(vec![Some(1)]), int64(vec![])];
         assert_eq!(
-            refused(
-                &[field("a", DataType::Int64), field("b", DataType::Int64)],
-                &uneven
-            )
-            .kind(),
+            refused(&[field("a", DataType::Int64), field("b", DataType::Int64)], &uneven).kind(),
             Kind::Internal
         );
     }

@@ -16,8 +16,8 @@ use std::{fmt, ops::AddAssign};
 
 use async_trait::async_trait;
 
-pub use columns::StoredColumns;
 pub use batch::{ReadRows, RowBatch, StoredRow};
+pub use columns::StoredColumns;
 pub use embedded::{EmbeddedOptions, EmbeddedStore};
 pub use key::{EntityKeys, MAX_ENTITY_KEY, ViewId};
 pub use value::{FingerprintPrefix, decode_values, encode_value, value_fingerprint};

@@ -80,11 +80,7 @@ mod tests {
     fn any_version() -> impl Strategy<Value = RowVersion> {
         let content = prop_oneof![0..2_u64, any::<u64>()];
         let parts = (any_moment(), proptest::option::of(any_moment()), content);
-        parts.prop_map(|(event, created, content)| RowVersion {
-            event,
-            created,
-            content,
-        })
+        parts.prop_map(|(event, created, content)| RowVersion { event, created, content })
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 
 use super::Snapshot;
 use crate::{
-    definition::State,
+    definition::{Input, State},
     error::{Error, Result},
     name::TransformName,
 };
@@ -33,7 +33,9 @@ fn every_function_is_pinned(state: &State) -> Result<()> {
 }
 
 fn every_pin_is_used(state: &State) -> Result<()> {
-    let used = |name: &TransformName| state.definitions.functions().any(|function| function.transform == *name);
+    let used = |name: &TransformName| {
+        state.definitions.functions().any(|function| function.transform == *name)
+    };
     match state.transforms.keys().find(|name| !used(name)) {
         Some(name) => broken(format!("{name} is pinned and not used")),
         None => Ok(()),
@@ -46,12 +48,25 @@ fn every_name_is_declared(state: &State) -> Result<()> {
         if !definitions.sources.contains_key(&view.source) {
             return broken(format!("view {name} reads source {}, which there is not", view.source));
         }
-        if let Some(entity) = view.entities.iter().find(|entity| !definitions.entities.contains_key(*entity)) {
+        if let Some(entity) =
+            view.entities.iter().find(|entity| !definitions.entities.contains_key(*entity))
+        {
             return broken(format!("view {name} is of entity {entity}, which there is not"));
         }
     }
+    for (name, view) in &definitions.on_demand_feature_views {
+        let mut read = view.transform.inputs.values().filter_map(|input| match input {
+            Input::Feature(feature) => Some(feature),
+            _ => None,
+        });
+        if let Some(feature) = read.find(|feature| definitions.feature(feature).is_none()) {
+            return broken(format!("view {name} reads feature {feature}, which there is not"));
+        }
+    }
     for (name, service) in &definitions.feature_services {
-        if let Some(feature) = service.features.iter().find(|feature| definitions.feature(feature).is_none()) {
+        if let Some(feature) =
+            service.features.iter().find(|feature| definitions.feature(feature).is_none())
+        {
             return broken(format!("service {name} has feature {feature}, which there is not"));
         }
     }

@@ -98,7 +98,8 @@ impl Registry {
     pub async fn component(&self, digest: &Digest) -> Result<Bytes> {
         let path = paths::component(digest);
         let bytes = self.objects.read(&path).await?;
-        let bytes = bytes.ok_or_else(|| Error::not_found(format!("the registry has no object {path}")))?;
+        let bytes =
+            bytes.ok_or_else(|| Error::not_found(format!("the registry has no object {path}")))?;
         let found = Digest::of(&bytes);
         if found != *digest {
             return Err(Error::corrupt(format!(
@@ -126,7 +127,12 @@ impl Registry {
     /// # Errors
     /// [`Kind::Conflict`] when the name stands for another component, naming both digests;
     /// [`Kind::Internal`] when the report is of other bytes.
-    pub async fn publish(&self, name: &TransformName, bytes: Bytes, report: PublishReport) -> Result<Published> {
+    pub async fn publish(
+        &self,
+        name: &TransformName,
+        bytes: Bytes,
+        report: PublishReport,
+    ) -> Result<Published> {
         let digest = Digest::of(&bytes);
         if report.digest != digest {
             return Err(Error::internal(format!("a report of {} for {digest}", report.digest)));
@@ -171,9 +177,15 @@ impl Registry {
         let versions: Vec<String> = same.map(|other| other.version.to_string()).collect();
         if versions.is_empty() {
             let names: Vec<String> = published.iter().map(ToString::to_string).collect();
-            return Ok(error.with_hint(did_you_mean(&name.to_string(), names.iter().map(String::as_str))));
+            return Ok(
+                error.with_hint(did_you_mean(&name.to_string(), names.iter().map(String::as_str)))
+            );
         }
-        Ok(error.with_hint(format!("{} has the versions {}", name.unversioned(), versions.join(", "))))
+        Ok(error.with_hint(format!(
+            "{} has the versions {}",
+            name.unversioned(),
+            versions.join(", ")
+        )))
     }
 
     async fn names(&self) -> Result<Vec<TransformName>> {
@@ -216,7 +228,8 @@ impl Registry {
     pub async fn snapshot(&self, sequence: u64) -> Result<Snapshot> {
         let path = paths::snapshot(sequence);
         let snapshot: Option<Snapshot> = self.objects.read_json(&path).await?;
-        let snapshot = snapshot.ok_or_else(|| Error::not_found(format!("the registry has no object {path}")))?;
+        let snapshot = snapshot
+            .ok_or_else(|| Error::not_found(format!("the registry has no object {path}")))?;
         if (snapshot.sequence, snapshot.format) != (sequence, 1) {
             return Err(Error::corrupt(format!(
                 "the registry's object {path} says it is snapshot {} of format {}",
@@ -246,13 +259,18 @@ impl Registry {
             let sequence = newest.as_ref().map_or(1, |newest| newest.sequence + 1);
             let snapshot = Snapshot { format: 1, sequence, created_at: now, state };
             invariants::check(newest.as_ref(), &snapshot)?;
-            if self.objects.create_json(&paths::snapshot(sequence), &snapshot).await? == Created::Now {
+            if self.objects.create_json(&paths::snapshot(sequence), &snapshot).await?
+                == Created::Now
+            {
                 return Ok(Some(snapshot));
             }
             tokio::time::sleep(pause(attempt)).await;
         }
-        Err(Error::new(Kind::Conflict, format!("nothing applied: others were faster {ATTEMPTS} times"))
-            .with_hint("try again"))
+        Err(Error::new(
+            Kind::Conflict,
+            format!("nothing applied: others were faster {ATTEMPTS} times"),
+        )
+        .with_hint("try again"))
     }
 }
 

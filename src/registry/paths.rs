@@ -59,7 +59,9 @@ mod tests {
         let name: TransformName = "commerce/user_age@1.0.0-rc.1+7".parse().unwrap();
         assert_eq!(transform_name(&transform(&name)), Some(name));
         assert_eq!(sequence(&snapshot(7)), Some(7));
-        for other in ["snapshots/7.json", "snapshots/00000000000000000007.json.tmp", "transforms/a.json"] {
+        for other in
+            ["snapshots/7.json", "snapshots/00000000000000000007.json.tmp", "transforms/a.json"]
+        {
             let other = Path::from(other);
             assert_eq!((sequence(&other), transform_name(&other)), (None, None));
         }

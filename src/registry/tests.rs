@@ -22,7 +22,9 @@ fn report(bytes: &str) -> PublishReport {
 }
 
 async fn publish(registry: &Registry, name: &str, bytes: &'static str) -> Result<Published> {
-    registry.publish(&name.parse().unwrap(), Bytes::from_static(bytes.as_bytes()), report(bytes)).await
+    registry
+        .publish(&name.parse().unwrap(), Bytes::from_static(bytes.as_bytes()), report(bytes))
+        .await
 }
 
 #[tokio::test]

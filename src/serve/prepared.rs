@@ -20,7 +20,10 @@ use crate::{
     error::{Error, Kind, Result},
     evaluate::{Computed, InForce, OnDemand},
     name::FeatureRef,
-    online::{EntityKeys, FingerprintPrefix, OnlineStore, ReadRows, RowVersion, StoredColumns, ViewId, decode_values, value_fingerprint},
+    online::{
+        EntityKeys, FingerprintPrefix, OnlineStore, ReadRows, RowVersion, StoredColumns, ViewId,
+        decode_values, value_fingerprint,
+    },
     time::{Span, Timestamp},
     value::{DataType, Field},
 };
@@ -112,9 +115,13 @@ impl Prepared {
         &self.request
     }
 
-    pub(super) fn request_data_missing<'a>(&self, given: impl Iterator<Item = &'a String>) -> Refused {
+    pub(super) fn request_data_missing<'a>(
+        &self,
+        given: impl Iterator<Item = &'a String>,
+    ) -> Refused {
         let given: BTreeSet<&String> = given.collect();
-        let missing: Vec<&String> = self.request.keys().filter(|name| !given.contains(name)).collect();
+        let missing: Vec<&String> =
+            self.request.keys().filter(|name| !given.contains(name)).collect();
         let views: Vec<&String> = self.request_views.iter().collect();
         let error = Error::invalid(format!(
             "Required request data source features {missing:?} not found in the entity rows, \
@@ -127,7 +134,11 @@ impl Prepared {
     ///
     /// # Errors
     /// Those of the store and of the transforms.
-    pub(super) async fn answer(&self, store: &dyn OnlineStore, entities: EntityRows) -> Result<Answer> {
+    pub(super) async fn answer(
+        &self,
+        store: &dyn OnlineStore,
+        entities: EntityRows,
+    ) -> Result<Answer> {
         let mut found = BTreeMap::new();
         let mut working = Working::new(&entities);
         for group in &self.groups {
@@ -146,7 +157,8 @@ impl Prepared {
         let none = Arc::new(BTreeSet::new());
         let epoch = Arc::new(vec![Timestamp(0); entities.rows]);
         let now = Arc::new(vec![entities.event_time; entities.rows]);
-        let keys = self.join_keys.keys().filter_map(|name| Some((name, entities.columns.get(name)?)));
+        let keys =
+            self.join_keys.keys().filter_map(|name| Some((name, entities.columns.get(name)?)));
         let mut columns: Vec<AnswerColumn> = keys
             .map(|(name, values)| AnswerColumn {
                 name: name.clone(),
@@ -168,10 +180,13 @@ impl Prepared {
                 name: target.name.clone(),
                 feature: Some((target.reference.clone(), target.fingerprint)),
                 values: Arc::clone(values),
-                defaulted: target.has_default && statuses.iter().any(|status| *status != Status::Present),
+                defaulted: target.has_default
+                    && statuses.iter().any(|status| *status != Status::Present),
                 statuses,
                 event_timestamps: Arc::clone(stored.map_or(&now, |found| &found.event_timestamps)),
-                computed_by_other_definition: Arc::clone(stored.map_or(&none, |found| &found.other_definition)),
+                computed_by_other_definition: Arc::clone(
+                    stored.map_or(&none, |found| &found.other_definition),
+                ),
             });
         }
         let errors = computed.errors.iter().flat_map(|(view, errors)| {
@@ -224,7 +239,9 @@ fn classify(in_force: &InForce, wanted: &Wanted, error: &Error) -> Class {
     };
     match (wanted, error.kind()) {
         (Wanted::Service(_), Kind::NotFound) => Class::FeatureServiceNotFound,
-        (Wanted::Features(list), Kind::NotFound) if list.iter().any(unknown_view) => Class::FeatureViewNotFound,
+        (Wanted::Features(list), Kind::NotFound) if list.iter().any(unknown_view) => {
+            Class::FeatureViewNotFound
+        }
         (_, Kind::NotFound) => Class::FeatureNotFound,
         (Wanted::Features(list), _) if list.is_empty() => Class::Invalid,
         _ => Class::NameCollision,
@@ -245,7 +262,10 @@ fn groups(reads: &[ViewRead<'_>], in_force: &InForce) -> Result<Vec<Group>> {
         Ok(Group {
             keys: keys.iter().map(|(name, data_type)| field(name, *data_type)).collect(),
             ids: reads.iter().map(|read| ViewId::of(&in_force.project, read.name)).collect(),
-            views: reads.iter().map(|read| StoredView::new(read, in_force)).collect::<Result<_>>()?,
+            views: reads
+                .iter()
+                .map(|read| StoredView::new(read, in_force))
+                .collect::<Result<_>>()?,
         })
     };
     groups.into_iter().map(group).collect()
@@ -281,9 +301,10 @@ impl Group {
 
 impl StoredView {
     fn new(read: &ViewRead<'_>, in_force: &InForce) -> Result<Self> {
-        let rows = in_force.fingerprints.rows(read.name).ok_or_else(|| {
-            Error::internal(format!("view {} has no fingerprint", read.name))
-        })?;
+        let rows = in_force
+            .fingerprints
+            .rows(read.name)
+            .ok_or_else(|| Error::internal(format!("view {} has no fingerprint", read.name)))?;
         let features = read.features.values();
         let column = |name: &str| format!("{}:{name}", read.name);
         Ok(Self {
@@ -292,13 +313,21 @@ impl StoredView {
             visible: visibility(read.view, in_force),
             rows_fingerprint: FingerprintPrefix::from(&rows),
             features: read.features.keys().map(|name| column(name)).collect(),
-            stored: StoredColumns::new(features.map(|feature| (feature.column.as_str(), feature.data_type))),
+            stored: StoredColumns::new(
+                features.map(|feature| (feature.column.as_str(), feature.data_type)),
+            ),
         })
     }
 
     /// Decodes the view's rows into the working batch, null where they cannot be seen at the
     /// request's time.
-    fn take(&self, place: usize, read: &ReadRows, entities: &EntityRows, working: &mut Working) -> Result<Found> {
+    fn take(
+        &self,
+        place: usize,
+        read: &ReadRows,
+        entities: &EntityRows,
+        working: &mut Working,
+    ) -> Result<Found> {
         let mut statuses = Vec::with_capacity(entities.rows);
         let mut event_timestamps = Vec::with_capacity(entities.rows);
         let mut other_definition = BTreeSet::new();
@@ -332,8 +361,8 @@ impl StoredView {
 
     /// Rules 1, 2 and 4 of the contract on values, for the newest row.
     fn status(&self, version: RowVersion, now: Timestamp) -> Status {
-        let written_later =
-            self.visible == Visible::Created && version.created.is_some_and(|created| created > now);
+        let written_later = self.visible == Visible::Created
+            && version.created.is_some_and(|created| created > now);
         let too_old = self.ttl.is_some_and(|ttl| version.event < now.saturating_sub(ttl));
         match (version.event > now || written_later, too_old) {
             (true, _) => Status::NotFound,
@@ -373,7 +402,11 @@ impl Working {
 
     fn batch(self) -> Result<RecordBatch> {
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
-        RecordBatch::try_new_with_options(Arc::new(Schema::new(self.fields)), self.columns, &options)
-            .map_err(|error| Error::internal(format!("the working batch is uneven: {error}")))
+        RecordBatch::try_new_with_options(
+            Arc::new(Schema::new(self.fields)),
+            self.columns,
+            &options,
+        )
+        .map_err(|error| Error::internal(format!("the working batch is uneven: {error}")))
     }
 }

@@ -143,5 +143,6 @@ impl Request {
 }
 
 fn read(name: &str, values: &[Value], data_type: DataType) -> Result<ArrayRef, Refused> {
-    Ok(column_from_json(values, data_type).map_err(|error| error.context(format!("Entity column {name}")))?)
+    Ok(column_from_json(values, data_type)
+        .map_err(|error| error.context(format!("Entity column {name}")))?)
 }

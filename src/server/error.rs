@@ -44,10 +44,14 @@ impl Failure {
 impl From<Refused> for Failure {
     fn from(refused: Refused) -> Self {
         let (status, class) = match refused.class {
-            Class::FeatureServiceNotFound => (StatusCode::NOT_FOUND, "FeatureServiceNotFoundException"),
+            Class::FeatureServiceNotFound => {
+                (StatusCode::NOT_FOUND, "FeatureServiceNotFoundException")
+            }
             Class::FeatureViewNotFound => (StatusCode::NOT_FOUND, "FeatureViewNotFoundException"),
             Class::FeatureNotFound => (StatusCode::NOT_FOUND, "FeastObjectNotFoundException"),
-            Class::RequestDataNotFound => (StatusCode::NOT_FOUND, "RequestDataNotFoundInEntityRowsException"),
+            Class::RequestDataNotFound => {
+                (StatusCode::NOT_FOUND, "RequestDataNotFoundInEntityRowsException")
+            }
             Class::NameCollision => (StatusCode::UNPROCESSABLE_ENTITY, "FeatureNameCollisionError"),
             Class::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "FeastError"),
             Class::Failed => return Self::from_failed(&refused.error),
@@ -69,8 +73,12 @@ impl Failure {
     /// A push that was not taken.
     pub(super) fn from_push(error: &Error) -> Self {
         match error.kind() {
-            Kind::NotFound => Self::typed(StatusCode::UNPROCESSABLE_ENTITY, "PushSourceNotFoundException", error),
-            Kind::Invalid | Kind::Limit => Self::typed(StatusCode::UNPROCESSABLE_ENTITY, "FeastError", error),
+            Kind::NotFound => {
+                Self::typed(StatusCode::UNPROCESSABLE_ENTITY, "PushSourceNotFoundException", error)
+            }
+            Kind::Invalid | Kind::Limit => {
+                Self::typed(StatusCode::UNPROCESSABLE_ENTITY, "FeastError", error)
+            }
             _ => Self::from_failed(error),
         }
     }
@@ -78,7 +86,8 @@ impl Failure {
 
 impl From<JsonRejection> for Failure {
     fn from(rejection: JsonRejection) -> Self {
-        let detail = json!([{"type": "value_error", "loc": ["body"], "msg": rejection.body_text()}]);
+        let detail =
+            json!([{"type": "value_error", "loc": ["body"], "msg": rejection.body_text()}]);
         let status = match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
             _ => StatusCode::UNPROCESSABLE_ENTITY,
@@ -96,5 +105,6 @@ impl IntoResponse for Failure {
 /// What a request that hit a defect gets; the process goes on.
 pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
     tracing::error!("a request panicked");
-    Failure::plain(StatusCode::INTERNAL_SERVER_ERROR, "a defect of the server; it is in its log").into_response()
+    Failure::plain(StatusCode::INTERNAL_SERVER_ERROR, "a defect of the server; it is in its log")
+        .into_response()
 }

@@ -6,13 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    definition::retrieval::Wanted,
-    digest::Digest,
-    error::Result,
-    name::FeatureRef,
-    serve::Answer,
-    time::Timestamp,
-    value::column_to_json,
+    definition::retrieval::Wanted, digest::Digest, error::Result, name::FeatureRef, serve::Answer,
+    time::Timestamp, value::column_to_json,
 };
 
 /// The body of `POST /get-online-features`. Keys that are not known are passed over, as Feast does.
@@ -100,13 +95,19 @@ impl OnlineFeatures {
             statuses: column.statuses.iter().map(|status| status.as_str()).collect(),
             event_timestamps: column.event_timestamps.iter().map(Timestamp::to_string).collect(),
             defaulted: column.defaulted,
-            computed_by_other_definition: column.computed_by_other_definition.iter().copied().collect(),
+            computed_by_other_definition: column
+                .computed_by_other_definition
+                .iter()
+                .copied()
+                .collect(),
         });
         let row_errors = answer.errors.into_iter();
         Self {
             results: results.collect(),
             metadata,
-            row_errors: row_errors.map(|(view, row, message)| RowError { view, row, message }).collect(),
+            row_errors: row_errors
+                .map(|(view, row, message)| RowError { view, row, message })
+                .collect(),
         }
     }
 }

@@ -44,8 +44,9 @@ pub(super) async fn push(
 ) -> Result<StatusCode, Failure> {
     let Json(body) = body?;
     if let Some(to) = body.to.as_deref().filter(|to| *to != "online") {
-        let error = Error::invalid(format!("nothing pushed: \"to\" is {to:?}"))
-            .with_hint("rows can be pushed \"online\"; offline, they are added to the source's files");
+        let error = Error::invalid(format!("nothing pushed: \"to\" is {to:?}")).with_hint(
+            "rows can be pushed \"online\"; offline, they are added to the source's files",
+        );
         return Err(Failure::from_push(&error));
     }
     push_rows(app.server.in_force(), &body.push_source_name, &body.df, app.server.store())

@@ -133,28 +133,21 @@ fn describe(arrow: &ArrowType, held: Option<DataType>) -> String {
 }
 
 fn checked_cast(column: &ArrayRef, target: &ArrowType) -> Result<ArrayRef> {
-    let strict = CastOptions {
-        safe: false,
-        ..CastOptions::default()
-    };
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
     cast_with_options(column, target, &strict)
         .map_err(|error| Error::invalid(format!("a value does not fit {target}: {error}")))
 }
 
 fn to_micros(column: &ArrayRef, unit: TimeUnit) -> Result<ArrayRef> {
     let raw: Int64Array = match unit {
-        TimeUnit::Second => column
-            .as_primitive::<TimestampSecondType>()
-            .reinterpret_cast(),
-        TimeUnit::Millisecond => column
-            .as_primitive::<TimestampMillisecondType>()
-            .reinterpret_cast(),
-        TimeUnit::Microsecond => column
-            .as_primitive::<TimestampMicrosecondType>()
-            .reinterpret_cast(),
-        TimeUnit::Nanosecond => column
-            .as_primitive::<TimestampNanosecondType>()
-            .reinterpret_cast(),
+        TimeUnit::Second => column.as_primitive::<TimestampSecondType>().reinterpret_cast(),
+        TimeUnit::Millisecond => {
+            column.as_primitive::<TimestampMillisecondType>().reinterpret_cast()
+        }
+        TimeUnit::Microsecond => {
+            column.as_primitive::<TimestampMicrosecondType>().reinterpret_cast()
+        }
+        TimeUnit::Nanosecond => column.as_primitive::<TimestampNanosecondType>().reinterpret_cast(),
     };
     let scaled = |factor: i64| {
         raw.try_unary::<_, Int64Type, Error>(|value| {
@@ -184,12 +177,10 @@ fn refuse_null_items(column: &ArrayRef) -> Result<()> {
         return Ok(());
     }
     let offsets = lists.value_offsets();
-    let bad = (0..lists.len())
-        .filter(|row| lists.is_valid(*row))
-        .find(|row| {
-            let (start, end) = (offsets[*row] as usize, offsets[*row + 1] as usize);
-            (start..end).any(|item| items.is_null(item))
-        });
+    let bad = (0..lists.len()).filter(|row| lists.is_valid(*row)).find(|row| {
+        let (start, end) = (offsets[*row] as usize, offsets[*row + 1] as usize);
+        (start..end).any(|item| items.is_null(item))
+    });
     match bad {
         Some(row) => Err(Error::invalid(format!("the list in row {row} has a null item"))
             .with_hint("items of lists cannot be null: remove them, in SQL for instance with array_remove_all")),
@@ -215,14 +206,8 @@ mod tests {
 
     fn refused(column: impl Array + 'static, data_type: DataType, expect: &str) {
         let column: ArrayRef = Arc::new(column);
-        let message = conform(&column, data_type)
-            .unwrap_err()
-            .message()
-            .to_owned();
-        assert!(
-            message.contains(expect),
-            "{message:?} should contain {expect:?}"
-        );
+        let message = conform(&column, data_type).unwrap_err().message().to_owned();
+        assert!(message.contains(expect), "{message:?} should contain {expect:?}");
     }
 
     #[test]
@@ -240,33 +225,13 @@ mod tests {
             DataType::Int32,
             Int32Array::from(vec![Some(-1), None]),
         );
-        check(
-            Int8Array::from(vec![-1]),
-            DataType::Int64,
-            Int64Array::from(vec![-1]),
-        );
-        check(
-            Float32Array::from(vec![-0.0]),
-            DataType::Float64,
-            Float64Array::from(vec![-0.0]),
-        );
-        check(
-            LargeStringArray::from(vec!["ß"]),
-            DataType::Utf8,
-            StringArray::from(vec!["ß"]),
-        );
-        check(
-            StringViewArray::from(vec!["ß"]),
-            DataType::Utf8,
-            StringArray::from(vec!["ß"]),
-        );
+        check(Int8Array::from(vec![-1]), DataType::Int64, Int64Array::from(vec![-1]));
+        check(Float32Array::from(vec![-0.0]), DataType::Float64, Float64Array::from(vec![-0.0]));
+        check(LargeStringArray::from(vec!["ß"]), DataType::Utf8, StringArray::from(vec!["ß"]));
+        check(StringViewArray::from(vec!["ß"]), DataType::Utf8, StringArray::from(vec!["ß"]));
         let dictionary: DictionaryArray<Int32Type> =
             vec![Some("a"), None, Some("a")].into_iter().collect();
-        check(
-            dictionary,
-            DataType::Utf8,
-            StringArray::from(vec![Some("a"), None, Some("a")]),
-        );
+        check(dictionary, DataType::Utf8, StringArray::from(vec![Some("a"), None, Some("a")]));
         let micros =
             |values: Vec<i64>| TimestampMicrosecondArray::from(values).with_timezone("UTC");
         check(
@@ -283,21 +248,13 @@ mod tests {
 
     #[test]
     fn what_would_lose_is_refused() {
-        refused(
-            Int64Array::from(vec![1]),
-            DataType::Int32,
-            "type int64 cannot be read as int32",
-        );
+        refused(Int64Array::from(vec![1]), DataType::Int32, "type int64 cannot be read as int32");
         refused(
             Int64Array::from(vec![1]),
             DataType::Float64,
             "type int64 cannot be read as float64",
         );
-        refused(
-            UInt64Array::from(vec![u64::MAX]),
-            DataType::Int64,
-            "does not fit",
-        );
+        refused(UInt64Array::from(vec![u64::MAX]), DataType::Int64, "does not fit");
         refused(
             TimestampSecondArray::from(vec![i64::MAX]),
             DataType::Timestamp,
@@ -307,10 +264,6 @@ mod tests {
             Some(vec![Some(1)]),
             Some(vec![Some(1), None]),
         ]);
-        refused(
-            list,
-            DataType::ListInt64,
-            "the list in row 1 has a null item",
-        );
+        refused(list, DataType::ListInt64, "the list in row 1 has a null item");
     }
 }

@@ -88,12 +88,7 @@ impl<'a> RowEncoder<'a> {
             tagged.push((&field.name, tag, Source::new(column, field.data_type)));
         }
         tagged.sort_by(|a, b| a.0.cmp(b.0));
-        Ok(Self {
-            columns: tagged
-                .into_iter()
-                .map(|(_, tag, source)| (tag, source))
-                .collect(),
-        })
+        Ok(Self { columns: tagged.into_iter().map(|(_, tag, source)| (tag, source)).collect() })
     }
 
     /// Appends the bytes of a row.
@@ -260,9 +255,7 @@ impl RowDecoder {
             name: field.name.clone(),
             builder: Builder::new(field.data_type, rows),
         };
-        Ok(Self {
-            columns: fields.iter().zip(tags(fields)?).map(target).collect(),
-        })
+        Ok(Self { columns: fields.iter().zip(tags(fields)?).map(target).collect() })
     }
 
     /// Adds a row that is null in every column.
@@ -292,10 +285,7 @@ impl RowDecoder {
 
     /// The columns.
     pub fn finish(self) -> Vec<ArrayRef> {
-        self.columns
-            .into_iter()
-            .map(|column| column.builder.finish())
-            .collect()
+        self.columns.into_iter().map(|column| column.builder.finish()).collect()
     }
 }
 
@@ -306,15 +296,11 @@ fn corrupt(what: &str) -> Error {
 /// The bytes of the entry with this tag; `None` where it is null or not there.
 fn find(mut row: &[u8], tag: [u8; 4]) -> Result<Option<&[u8]>> {
     while !row.is_empty() {
-        let (found, rest) = row
-            .split_first_chunk::<4>()
-            .ok_or_else(|| corrupt("it ends in a tag"))?;
+        let (found, rest) =
+            row.split_first_chunk::<4>().ok_or_else(|| corrupt("it ends in a tag"))?;
         let (length, rest) = read_length(rest).ok_or_else(|| corrupt("it ends in a length"))?;
         let bytes = match length {
-            Some(length) => Some(
-                rest.get(..length)
-                    .ok_or_else(|| corrupt("it ends in a value"))?,
-            ),
+            Some(length) => Some(rest.get(..length).ok_or_else(|| corrupt("it ends in a value"))?),
             None => None,
         };
         if *found == tag {
@@ -353,9 +339,7 @@ macro_rules! numbers {
             return None;
         }
         for item in items {
-            $builder
-                .values()
-                .append_value(<$native>::from_le_bytes(*item));
+            $builder.values().append_value(<$native>::from_le_bytes(*item));
         }
         $builder.append(true);
     }};
@@ -431,9 +415,7 @@ impl Builder {
                     let (length, tail) = rest.split_first_chunk::<4>()?;
                     let length = u32::from_le_bytes(*length) as usize;
                     let item = tail.get(..length)?;
-                    builder
-                        .values()
-                        .append_value(std::str::from_utf8(item).ok()?);
+                    builder.values().append_value(std::str::from_utf8(item).ok()?);
                     rest = &tail[length..];
                 }
                 builder.append(true);

@@ -71,10 +71,7 @@ impl Scalar {
         if column.is_null(0) {
             return Err(Error::invalid("a constant cannot be null"));
         }
-        let value = column_to_json(&column)
-            .into_iter()
-            .next()
-            .unwrap_or_default();
+        let value = column_to_json(&column).into_iter().next().unwrap_or_default();
         Ok(Self { data_type, value })
     }
 
@@ -112,69 +109,51 @@ fn parse(values: &[Value], data_type: DataType) -> RowResult<ArrayRef> {
     let column: ArrayRef = match data_type {
         DataType::Boolean => {
             let mut builder = BooleanBuilder::with_capacity(values.len());
-            each(values, data_type, boolean, |value| {
-                builder.append_option(value)
-            })?;
+            each(values, data_type, boolean, |value| builder.append_option(value))?;
             Arc::new(builder.finish())
         }
         DataType::Int32 => {
             let mut builder = Int32Builder::with_capacity(values.len());
             let read = |value: &Value| i32::try_from(integer(value)?).ok();
-            each(values, data_type, read, |value| {
-                builder.append_option(value)
-            })?;
+            each(values, data_type, read, |value| builder.append_option(value))?;
             Arc::new(builder.finish())
         }
         DataType::Int64 => {
             let mut builder = Int64Builder::with_capacity(values.len());
-            each(values, data_type, integer, |value| {
-                builder.append_option(value)
-            })?;
+            each(values, data_type, integer, |value| builder.append_option(value))?;
             Arc::new(builder.finish())
         }
         DataType::Float32 => {
             let mut builder = Float32Builder::with_capacity(values.len());
-            each(values, data_type, float32, |value| {
-                builder.append_option(value)
-            })?;
+            each(values, data_type, float32, |value| builder.append_option(value))?;
             Arc::new(builder.finish())
         }
         DataType::Float64 => {
             let mut builder = Float64Builder::with_capacity(values.len());
-            each(values, data_type, float, |value| {
-                builder.append_option(value)
-            })?;
+            each(values, data_type, float, |value| builder.append_option(value))?;
             Arc::new(builder.finish())
         }
         DataType::Utf8 => {
             let mut builder = StringBuilder::new();
-            each(values, data_type, text, |value| {
-                builder.append_option(value)
-            })?;
+            each(values, data_type, text, |value| builder.append_option(value))?;
             Arc::new(builder.finish())
         }
         DataType::Binary => {
             let mut builder = BinaryBuilder::new();
             let read = |value: &Value| BASE64_STANDARD.decode(value.as_str()?).ok();
-            each(values, data_type, read, |value| {
-                builder.append_option(value)
-            })?;
+            each(values, data_type, read, |value| builder.append_option(value))?;
             Arc::new(builder.finish())
         }
         DataType::Date => {
             let mut builder = PrimitiveBuilder::<Date32Type>::with_capacity(values.len());
-            each(values, data_type, date, |value| {
-                builder.append_option(value)
-            })?;
+            each(values, data_type, date, |value| builder.append_option(value))?;
             Arc::new(builder.finish())
         }
         DataType::Timestamp => {
             let mut builder =
                 PrimitiveBuilder::<TimestampMicrosecondType>::with_capacity(values.len())
                     .with_data_type(data_type.to_arrow());
-            each(values, data_type, timestamp, |value| {
-                builder.append_option(value)
-            })?;
+            each(values, data_type, timestamp, |value| builder.append_option(value))?;
             Arc::new(builder.finish())
         }
         DataType::ListInt64 => {
@@ -250,10 +229,7 @@ fn each<'a, T>(
 fn not_of(value: &Value, data_type: DataType) -> Error {
     let mut shown = value.to_string();
     if shown.len() > 80 {
-        let end = (0..=77)
-            .rev()
-            .find(|i| shown.is_char_boundary(*i))
-            .unwrap_or(0);
+        let end = (0..=77).rev().find(|i| shown.is_char_boundary(*i)).unwrap_or(0);
         shown.truncate(end);
         shown.push_str("...");
     }
@@ -322,9 +298,7 @@ fn items<'a, T>(value: &'a Value, read: impl Fn(&'a Value) -> Option<T>) -> Opti
 
 /// The values of a column, one for each row, by the rules of this module.
 pub fn column_to_json(column: &ArrayRef) -> Vec<Value> {
-    (0..column.len())
-        .map(|row| value_to_json(column, row))
-        .collect()
+    (0..column.len()).map(|row| value_to_json(column, row)).collect()
 }
 
 fn value_to_json(column: &dyn Array, row: usize) -> Value {
@@ -339,9 +313,7 @@ fn value_to_json(column: &dyn Array, row: usize) -> Value {
         ArrowType::Float32 => float_to_json(column.as_primitive::<Float32Type>().value(row).into()),
         ArrowType::Float64 => float_to_json(column.as_primitive::<Float64Type>().value(row)),
         ArrowType::Utf8 => column.as_string::<i32>().value(row).into(),
-        ArrowType::Binary => BASE64_STANDARD
-            .encode(column.as_binary::<i32>().value(row))
-            .into(),
+        ArrowType::Binary => BASE64_STANDARD.encode(column.as_binary::<i32>().value(row)).into(),
         ArrowType::Date32 => date_to_json(column.as_primitive::<Date32Type>().value(row)),
         ArrowType::Timestamp(..) => {
             let micros = column.as_primitive::<TimestampMicrosecondType>().value(row);
@@ -401,11 +373,7 @@ mod tests {
         check(json!([1.0, 2]), DataType::ListFloat64, json!([1.0, 2.0]));
         check(json!([]), DataType::ListUtf8, json!([]));
         check(json!(1), DataType::Timestamp, json!("1970-01-01T00:00:01Z"));
-        check(
-            json!("1997-06-30"),
-            DataType::Timestamp,
-            json!("1997-06-30T00:00:00Z"),
-        );
+        check(json!("1997-06-30"), DataType::Timestamp, json!("1997-06-30T00:00:00Z"));
     }
 
     #[test]
@@ -414,16 +382,8 @@ mod tests {
             let error = column_from_json(&[Value::Null, value], data_type).unwrap_err();
             assert_eq!(error.message(), expect);
         };
-        check(
-            json!("abc"),
-            DataType::Int64,
-            "row 1: \"abc\" is not a value of type int64",
-        );
-        check(
-            json!(1.5),
-            DataType::Int64,
-            "row 1: 1.5 is not a value of type int64",
-        );
+        check(json!("abc"), DataType::Int64, "row 1: \"abc\" is not a value of type int64");
+        check(json!(1.5), DataType::Int64, "row 1: 1.5 is not a value of type int64");
         check(
             json!(3_000_000_000_i64),
             DataType::Int32,
@@ -447,10 +407,7 @@ mod tests {
         assert_eq!(scalar(json!(37)), scalar(json!(37.0)));
         let stored = serde_json::to_value(scalar(json!(37))).unwrap();
         assert_eq!(stored, json!({"type": "float64", "value": 37.0}));
-        assert_eq!(
-            serde_json::from_value::<Scalar>(stored).unwrap(),
-            scalar(json!(37.0))
-        );
+        assert_eq!(serde_json::from_value::<Scalar>(stored).unwrap(), scalar(json!(37.0)));
         assert!(serde_json::from_value::<Scalar>(json!({"type": "int64", "value": "x"})).is_err());
     }
 }

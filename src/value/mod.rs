@@ -140,9 +140,7 @@ impl Serialize for DataType {
 
 impl<'de> Deserialize<'de> for DataType {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -244,13 +242,7 @@ pub(crate) mod tests {
     }
 
     fn any_float32() -> impl Strategy<Value = f32> {
-        any_float().prop_map(|x| {
-            if x.is_nan() {
-                f32::from_bits(0x7fc0_0000)
-            } else {
-                x as f32
-            }
-        })
+        any_float().prop_map(|x| if x.is_nan() { f32::from_bits(0x7fc0_0000) } else { x as f32 })
     }
 
     macro_rules! column {

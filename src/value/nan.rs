@@ -14,11 +14,7 @@ pub fn canonical_nan(column: &ArrayRef) -> ArrayRef {
         DataType::Float32 => replace(
             column,
             |x: f32| {
-                if x.is_nan() {
-                    f32::from_bits(0x7fc0_0000)
-                } else {
-                    x
-                }
+                if x.is_nan() { f32::from_bits(0x7fc0_0000) } else { x }
             },
             |x| x.is_nan() && x.to_bits() != 0x7fc0_0000,
             column.as_primitive::<Float32Type>(),
@@ -26,11 +22,7 @@ pub fn canonical_nan(column: &ArrayRef) -> ArrayRef {
         DataType::Float64 => replace(
             column,
             |x: f64| {
-                if x.is_nan() {
-                    f64::from_bits(0x7ff8_0000_0000_0000)
-                } else {
-                    x
-                }
+                if x.is_nan() { f64::from_bits(0x7ff8_0000_0000_0000) } else { x }
             },
             |x| x.is_nan() && x.to_bits() != 0x7ff8_0000_0000_0000,
             column.as_primitive::<Float64Type>(),
@@ -55,15 +47,8 @@ fn replace<T: ArrowPrimitiveType>(
     values: &PrimitiveArray<T>,
 ) -> ArrayRef {
     // No early exit: a plain pass over the values is what the compiler turns into SIMD.
-    let any = values
-        .values()
-        .iter()
-        .fold(false, |any, x| any | is_other_nan(x));
-    if any {
-        Arc::new(values.unary::<_, T>(canonical))
-    } else {
-        Arc::clone(column)
-    }
+    let any = values.values().iter().fold(false, |any, x| any | is_other_nan(x));
+    if any { Arc::new(values.unary::<_, T>(canonical)) } else { Arc::clone(column) }
 }
 
 #[cfg(test)]
@@ -74,22 +59,12 @@ mod tests {
 
     #[test]
     fn every_nan_becomes_the_canonical_one() {
-        let odd = [
-            f64::from_bits(0x7ff0_0000_0000_0001),
-            f64::from_bits(0xfff8_0000_0000_0000),
-        ];
-        let column: ArrayRef = Arc::new(Float64Array::from(vec![
-            Some(odd[0]),
-            None,
-            Some(odd[1]),
-            Some(-0.0),
-        ]));
+        let odd = [f64::from_bits(0x7ff0_0000_0000_0001), f64::from_bits(0xfff8_0000_0000_0000)];
+        let column: ArrayRef =
+            Arc::new(Float64Array::from(vec![Some(odd[0]), None, Some(odd[1]), Some(-0.0)]));
         let clean = canonical_nan(&column);
-        let bits: Vec<_> = clean
-            .as_primitive::<Float64Type>()
-            .iter()
-            .map(|x| x.map(f64::to_bits))
-            .collect();
+        let bits: Vec<_> =
+            clean.as_primitive::<Float64Type>().iter().map(|x| x.map(f64::to_bits)).collect();
         let nan = Some(0x7ff8_0000_0000_0000);
         assert_eq!(bits, [nan, None, nan, Some((-0.0_f64).to_bits())]);
     }
@@ -101,12 +76,7 @@ mod tests {
             Some(1.0),
         ])]);
         let clean = canonical_nan(&(Arc::new(lists) as ArrayRef));
-        let bits = clean
-            .as_list::<i32>()
-            .values()
-            .as_primitive::<Float32Type>()
-            .value(0)
-            .to_bits();
+        let bits = clean.as_list::<i32>().values().as_primitive::<Float32Type>().value(0).to_bits();
         assert_eq!(bits, 0x7fc0_0000);
     }
 

@@ -48,18 +48,63 @@ fn column_name(data_type: DataType) -> String {
 /// The awkward values of a type, repeated in different company: nulls, NaN, both zeros, extremes,
 /// empty and long texts.
 fn values(data_type: DataType) -> ArrayRef {
-    let floats = json!([0.0, -0.0, "NaN", "Infinity", "-Infinity", 5e-324, 1.7976931348623157e308, -1.5, 37.25, null, 1e-7]);
-    let texts = json!(["", "a", "Ada.Lovelace@Example.COM", "straße", " Deutschland ", "usa", "no at sign", "@", "a@b@c", "\u{0}x", null, "x y  z\tx", "🦀 crab 🦀", "x".repeat(5000)]);
+    let floats = json!([
+        0.0,
+        -0.0,
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        5e-324,
+        1.7976931348623157e308,
+        -1.5,
+        37.25,
+        null,
+        1e-7
+    ]);
+    let texts = json!([
+        "",
+        "a",
+        "Ada.Lovelace@Example.COM",
+        "straße",
+        " Deutschland ",
+        "usa",
+        "no at sign",
+        "@",
+        "a@b@c",
+        "\u{0}x",
+        null,
+        "x y  z\tx",
+        "🦀 crab 🦀",
+        "x".repeat(5000)
+    ]);
     let pool = match data_type {
         DataType::Boolean => json!([true, false, null]),
         DataType::Int32 => json!([0, -1, i32::MAX, i32::MIN, null, 7]),
         DataType::Int64 => json!([0, 1, -1, i64::MAX, i64::MIN, null, 9007199254740993_i64, 3, 12]),
-        DataType::Float32 => json!([0.0, -0.0, "NaN", "Infinity", 1.401298464324817e-45, 3.4028234663852886e38, null, 0.5]),
+        DataType::Float32 => json!([
+            0.0,
+            -0.0,
+            "NaN",
+            "Infinity",
+            1.401298464324817e-45,
+            3.4028234663852886e38,
+            null,
+            0.5
+        ]),
         DataType::Float64 => floats,
         DataType::Utf8 => texts,
         DataType::Binary => json!(["", "AA==", "/////w==", null, "aGVsbG8="]),
-        DataType::Date => json!(["1970-01-01", "1969-12-31", "0001-01-01", "9999-12-31", null, "2000-02-29"]),
-        DataType::Timestamp => json!(["1970-01-01", "1969-12-31T23:59:59.999999Z", "0001-01-01", "9999-12-31T23:59:59.999999Z", null, "2026-02-28T12:34:56.789012Z"]),
+        DataType::Date => {
+            json!(["1970-01-01", "1969-12-31", "0001-01-01", "9999-12-31", null, "2000-02-29"])
+        }
+        DataType::Timestamp => json!([
+            "1970-01-01",
+            "1969-12-31T23:59:59.999999Z",
+            "0001-01-01",
+            "9999-12-31T23:59:59.999999Z",
+            null,
+            "2026-02-28T12:34:56.789012Z"
+        ]),
         DataType::ListInt64 => json!([[], [1], [i64::MIN, i64::MAX, 0], null, [1, 2, 3, 4, 5]]),
         DataType::ListFloat32 => json!([[], [-0.0, "NaN"], null, [0.1]]),
         DataType::ListFloat64 => json!([[], [-0.0, "NaN", "Infinity"], null, [0.1, 0.2]]),
@@ -68,7 +113,8 @@ fn values(data_type: DataType) -> ArrayRef {
     let pool = pool.as_array().unwrap();
     // Steps that are prime to the lengths, so that columns meet in ever new combinations.
     let step = 1 + data_type as usize;
-    let values: Vec<Value> = (0..ROWS).map(|row| pool[(row + row / pool.len() * step) % pool.len()].clone()).collect();
+    let values: Vec<Value> =
+        (0..ROWS).map(|row| pool[(row + row / pool.len() * step) % pool.len()].clone()).collect();
     column_from_json(&values, data_type).unwrap()
 }
 
@@ -93,7 +139,8 @@ fn publish(project: &Project) -> Vec<Case> {
     for (folder, name) in TRANSFORMS {
         project.publish(folder);
         let inspected = project.json(&["transform", "inspect", name]);
-        let functions: Vec<Function> = serde_json::from_value(inspected["functions"].clone()).unwrap();
+        let functions: Vec<Function> =
+            serde_json::from_value(inspected["functions"].clone()).unwrap();
         let short = name.split(['/', '@']).nth(1).unwrap();
         cases.extend(functions.into_iter().map(|function| Case {
             transform: name,
@@ -109,12 +156,20 @@ fn define(project: &Project, cases: &[Case]) {
     for case in cases {
         let Case { transform, function, view } = case;
         let inputs = |brought: &str| {
-            let inputs: Vec<_> = case.inputs().map(|(input, column)| format!("{input} = \"{brought}{column}\"")).collect();
+            let inputs: Vec<_> = case
+                .inputs()
+                .map(|(input, column)| format!("{input} = \"{brought}{column}\""))
+                .collect();
             inputs.join(", ")
         };
-        let params = if function.params.is_empty() { String::new() } else { format!("params = {PARAMS}\n") };
+        let params =
+            if function.params.is_empty() { String::new() } else { format!("params = {PARAMS}\n") };
         let used = format!("transform = \"{transform}#{}\"\n{params}", function.name);
-        let features: Vec<_> = function.outputs.iter().map(|field| format!("{} = \"{}\"\n", field.name, field.data_type)).collect();
+        let features: Vec<_> = function
+            .outputs
+            .iter()
+            .map(|field| format!("{} = \"{}\"\n", field.name, field.data_type))
+            .collect();
         let features = features.concat();
         write!(
             text,
@@ -147,8 +202,19 @@ fn run_files(project: &Project, cases: &[Case], rows: &str) -> Columns {
     let mut columns = Columns::new();
     for case in cases {
         let function = format!("{}#{}", case.transform, case.function.name);
-        let inputs: Vec<_> = case.inputs().map(|(input, column)| format!("{input}={column}")).collect();
-        let mut arguments = vec!["transform", "run", &function, "--input", "rows.parquet", "--output", "run.parquet", "--batch-rows", rows];
+        let inputs: Vec<_> =
+            case.inputs().map(|(input, column)| format!("{input}={column}")).collect();
+        let mut arguments = vec![
+            "transform",
+            "run",
+            &function,
+            "--input",
+            "rows.parquet",
+            "--output",
+            "run.parquet",
+            "--batch-rows",
+            rows,
+        ];
         inputs.iter().for_each(|input| arguments.extend(["--column", input]));
         if !case.function.params.is_empty() {
             arguments.extend(["--param", "mean=37.25", "--param", "std=11.5"]);
@@ -166,7 +232,16 @@ fn run_files(project: &Project, cases: &[Case], rows: &str) -> Columns {
 /// The training dataset of a service, this many rows at a time.
 fn train(project: &Project, cases: &[Case], prefix: &str, rows: &str) -> Columns {
     project.ok(&[
-        "training-set", "--entities", "rows.parquet", "--service", "all", "--full-feature-names", "--batch-rows", rows, "-o", "train.parquet",
+        "training-set",
+        "--entities",
+        "rows.parquet",
+        "--service",
+        "all",
+        "--full-feature-names",
+        "--batch-rows",
+        rows,
+        "-o",
+        "train.parquet",
     ]);
     let batch = read_parquet(&project.path("train.parquet"));
     pick(cases, |case, field| {
@@ -204,15 +279,18 @@ fn ids(rows: std::ops::Range<usize>) -> Value {
 
 /// What is stored, asked for this many rows at a time.
 fn stored(server: &Server, cases: &[Case], rows: usize) -> Columns {
-    let answers = ask(server, rows, |range| {
-        json!({"feature_service": "stored", "full_feature_names": true, "entities": {"id": ids(range)}})
-    });
+    let answers = ask(
+        server,
+        rows,
+        |range| json!({"feature_service": "stored", "full_feature_names": true, "entities": {"id": ids(range)}}),
+    );
     read_answers(cases, "s_", &answers)
 }
 
 /// What is computed on demand, asked for this many rows at a time.
 fn computed(server: &Server, cases: &[Case], rows: usize) -> Columns {
-    let inputs = DataType::ALL.map(|data_type| (column_name(data_type), column_to_json(&values(data_type))));
+    let inputs =
+        DataType::ALL.map(|data_type| (column_name(data_type), column_to_json(&values(data_type))));
     let answers = ask(server, rows, |range| {
         let mut entities = json!({});
         for (name, values) in &inputs {
@@ -263,7 +341,11 @@ fn every_path_gives_the_same_bits() {
 }
 
 /// One line for each function: the bits of its outputs, equal on every path or not.
-fn compare(cases: &[Case], reference: &Columns, paths: &[(&str, Columns)]) -> (String, Vec<String>) {
+fn compare(
+    cases: &[Case],
+    reference: &Columns,
+    paths: &[(&str, Columns)],
+) -> (String, Vec<String>) {
     let mut matrix = String::new();
     let mut differences = Vec::new();
     for (number, (name, _)) in paths.iter().enumerate() {
@@ -281,7 +363,11 @@ fn compare(cases: &[Case], reference: &Columns, paths: &[(&str, Columns)]) -> (S
                     let (expected, got) = (column_to_json(expected), column_to_json(got));
                     let row = (0..ROWS).find(|row| expected[*row] != got[*row]);
                     let at = |values: &[Value]| row.map_or(Value::Null, |row| values[row].clone());
-                    differences.push(format!("{path}: {name}, row {row:?}: expected {}, got {}", at(&expected), at(&got)));
+                    differences.push(format!(
+                        "{path}: {name}, row {row:?}: expected {}, got {}",
+                        at(&expected),
+                        at(&got)
+                    ));
                 }
             }
             write!(matrix, " {}", if equal { " = " } else { "≠  " }).unwrap();

@@ -13,7 +13,10 @@ fn sixteen_processes_apply_at_once() {
     for number in 0..16 {
         let folder = format!("checkout{number}");
         fs::create_dir_all(project.path(&format!("{folder}/features"))).unwrap();
-        project.write(&format!("{folder}/unskew.toml"), "[project]\nname = \"probe\"\nregistry = \"../registry\"\n");
+        project.write(
+            &format!("{folder}/unskew.toml"),
+            "[project]\nname = \"probe\"\nregistry = \"../registry\"\n",
+        );
         let text = format!("[entity.entity_{number}]\njoin_keys = {{ id = \"int64\" }}\n");
         project.write(&format!("{folder}/features/entity.toml"), &text);
     }
@@ -56,7 +59,9 @@ fn every_snapshot_is_there(project: &Project, mut sequences: Vec<(u64, usize)>) 
     let numbers: Vec<u64> = sequences.iter().map(|(sequence, _)| *sequence).collect();
     assert_eq!(numbers, (1..=16).collect::<Vec<_>>());
     for (sequence, number) in sequences {
-        let text = fs::read_to_string(project.path(&format!("registry/snapshots/{sequence:020}.json"))).unwrap();
+        let text =
+            fs::read_to_string(project.path(&format!("registry/snapshots/{sequence:020}.json")))
+                .unwrap();
         let snapshot: Value = serde_json::from_str(&text).unwrap();
         let entities = snapshot["state"]["definitions"]["entities"].as_object().unwrap();
         assert_eq!(entities.keys().collect::<Vec<_>>(), [&format!("entity_{number}")]);

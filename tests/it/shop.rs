@@ -72,9 +72,11 @@ pub fn write_orders(project: &Project, customers: &[i64], at: &[i64], amounts: &
 
 /// Writes an entity dataframe of many rows, with a column that cannot be compressed.
 pub fn write_many_entities(project: &Project, rows: u64) {
-    let noise = (0..rows).map(|row| (row.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (row << 31)).cast_signed());
+    let noise =
+        (0..rows).map(|row| (row.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (row << 31)).cast_signed());
     let noise: ArrayRef = Arc::new(Int64Array::from_iter_values(noise));
-    let customers: ArrayRef = Arc::new(Int64Array::from_iter_values((0..rows).map(|row| (row % 4).cast_signed())));
+    let customers: ArrayRef =
+        Arc::new(Int64Array::from_iter_values((0..rows).map(|row| (row % 4).cast_signed())));
     let times: Vec<i64> = (0..rows).map(|row| (row % 30).cast_signed()).collect();
     let columns = [("customer_id", customers), ("event_timestamp", days(&times)), ("noise", noise)];
     write_parquet(&project.path("entities.parquet"), &columns);

@@ -156,7 +156,8 @@ pub fn write_parquet(path: &Path, columns: &[(&str, ArrayRef)]) {
         columns.iter().map(|(name, column)| (*name, column.clone(), true)),
     )
     .unwrap();
-    let mut writer = ArrowWriter::try_new(fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
+    let mut writer =
+        ArrowWriter::try_new(fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
 }

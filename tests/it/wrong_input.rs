@@ -32,7 +32,10 @@ fn definitions_with_mistakes_are_refused_all_at_once() {
         .replace("\"user_age:user_age\"", "\"user_age:age\"");
     project.write("features/shop.toml", &mistaken);
     let said = project.fails(2, &["apply"]);
-    says(&said, &["features/shop.toml:12", "\"orders\"", "typ", "user_age:age", "hint: did you mean"]);
+    says(
+        &said,
+        &["features/shop.toml:12", "\"orders\"", "typ", "user_age:age", "hint: did you mean"],
+    );
     assert_eq!(snapshots(&project), 1);
 }
 
@@ -49,18 +52,43 @@ fn unknown_names_in_a_request_get_feasts_typed_errors() {
     };
     let entities = json!({"customer_id": [1]});
     let features = |features: Value| json!({"features": features, "entities": entities});
-    check(features(json!(["order:amount"])), 404, "FeatureViewNotFoundException", "did you mean \"orders\"?");
-    check(features(json!(["orders:amont"])), 404, "FeastObjectNotFoundException", "did you mean \"amount\"?");
+    check(
+        features(json!(["order:amount"])),
+        404,
+        "FeatureViewNotFoundException",
+        "did you mean \"orders\"?",
+    );
+    check(
+        features(json!(["orders:amont"])),
+        404,
+        "FeastObjectNotFoundException",
+        "did you mean \"amount\"?",
+    );
     check(features(json!([])), 422, "FeastError", "No features specified");
     check(features(json!(["amount"])), 422, "FeastError", "not a feature: \"amount\"");
-    check(json!({"feature_service": "chum", "entities": entities}), 404, "FeatureServiceNotFoundException", "did you mean \"churn\"?");
+    check(
+        json!({"feature_service": "chum", "entities": entities}),
+        404,
+        "FeatureServiceNotFoundException",
+        "did you mean \"churn\"?",
+    );
     let of = |entities: Value| json!({"feature_service": "churn", "entities": entities});
-    check(of(json!({"customer_id": ["abc"]})), 422, "FeastError", "row 0: \"abc\" is not a value of type int64");
+    check(
+        of(json!({"customer_id": ["abc"]})),
+        422,
+        "FeastError",
+        "row 0: \"abc\" is not a value of type int64",
+    );
     check(of(json!({"customer_id": [null]})), 422, "FeastError", "customer_id is null");
     check(of(json!({"customer_id": []})), 422, "FeastError", "No entity rows");
     check(of(json!({})), 422, "FeastError", "No entities");
     check(of(json!({"id": [1]})), 422, "FeastError", "No join key");
-    check(of(json!({"customer_id": [1], "x": [1, 2]})), 422, "FeastError", "must have the same columns");
+    check(
+        of(json!({"customer_id": [1], "x": [1, 2]})),
+        422,
+        "FeastError",
+        "must have the same columns",
+    );
     let (status, answer) = server.post("/get-online-features", &json!({"features": []}));
     assert_eq!((status, answer["detail"][0]["loc"][0].as_str()), (422, Some("body")));
     let (status, _) = server.post("/nowhere", &json!({}));
@@ -76,9 +104,11 @@ fn still_serves(server: &Server) {
 #[test]
 fn a_parquet_file_cut_in_half_is_named() {
     let project = shop();
-    for (file, arguments) in
-        [("entities.parquet", TRAIN.as_slice()), ("orders.parquet", &TRAIN), ("orders.parquet", &["materialize"])]
-    {
+    for (file, arguments) in [
+        ("entities.parquet", TRAIN.as_slice()),
+        ("orders.parquet", &TRAIN),
+        ("orders.parquet", &["materialize"]),
+    ] {
         let whole = fs::read(project.path(file)).unwrap();
         fs::write(project.path(file), &whole[..whole.len() / 2]).unwrap();
         let output = project.run(arguments);
@@ -96,7 +126,18 @@ fn an_entity_file_without_a_time_column_is_told_what_there_is() {
     arguments.extend(["--timestamp-column", "when"]);
     let said = project.fails(2, &arguments);
     says(&said, &["\"when\"", "customer_id", "event_timestamp", "--timestamp-column"]);
-    let said = project.fails(2, &["training-set", "--entities", "orders.parquet", "--service", "churn", "-o", "train.parquet"]);
+    let said = project.fails(
+        2,
+        &[
+            "training-set",
+            "--entities",
+            "orders.parquet",
+            "--service",
+            "churn",
+            "-o",
+            "train.parquet",
+        ],
+    );
     says(&said, &["event_timestamp", "ordered_at"]);
     assert!(!project.path("train.parquet").exists());
 }
@@ -104,7 +145,8 @@ fn an_entity_file_without_a_time_column_is_told_what_there_is() {
 #[test]
 fn what_is_no_transform_is_not_published() {
     let project = Project::new();
-    let publish = |file: &str| project.fails(2, &["transform", "publish", file, "--name", "tests/bad@1.0.0"]);
+    let publish =
+        |file: &str| project.fails(2, &["transform", "publish", file, "--name", "tests/bad@1.0.0"]);
     project.write("text.wasm", "this is no component");
     says(&publish("text.wasm"), &["not published"]);
     let importing = wat::parse_str(r#"(component (import "clock" (func)))"#).unwrap();
@@ -125,7 +167,8 @@ fn a_version_is_published_once() {
     project.publish("transforms/user_age");
     let other = crate::support::checkout().join("transforms/recency");
     let other = other.to_str().unwrap();
-    let said = project.fails(2, &["transform", "publish", other, "--name", "commerce/user_age@1.0.0"]);
+    let said =
+        project.fails(2, &["transform", "publish", other, "--name", "commerce/user_age@1.0.0"]);
     says(&said, &["commerce/user_age@1.0.0", "sha256:", "hint: "]);
 }
 
@@ -134,7 +177,8 @@ fn a_corrupted_object_in_the_registry_is_named() {
     let project = shop();
     let folder = project.path("registry/components/sha256");
     let component = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let component = component.into_iter().find(|path| path.extension().is_some_and(|e| e == "wasm")).unwrap();
+    let component =
+        component.into_iter().find(|path| path.extension().is_some_and(|e| e == "wasm")).unwrap();
     let mut bytes = fs::read(&component).unwrap();
     bytes[100] ^= 1;
     fs::write(&component, bytes).unwrap();
@@ -188,8 +232,16 @@ fn a_full_disk_leaves_no_half_file() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{said}");
     says(&said, &["train.parquet was not written", "File too large"]);
-    let left: Vec<_> = fs::read_dir(project.path(".")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    let expected = ["entities.parquet", "features", "orders.parquet", "registry", "unskew.lock", "unskew.toml"];
+    let left: Vec<_> =
+        fs::read_dir(project.path(".")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let expected = [
+        "entities.parquet",
+        "features",
+        "orders.parquet",
+        "registry",
+        "unskew.lock",
+        "unskew.toml",
+    ];
     let mut left: Vec<_> = left.iter().map(|name| name.to_str().unwrap()).collect();
     left.sort_unstable();
     assert_eq!(left, expected);

@@ -57,21 +57,12 @@ impl Argument {
     }
 
     fn role(&self) -> TokenStream {
-        if self.is_param {
-            quote!(::unskew_sdk::Param)
-        } else {
-            quote!(::unskew_sdk::Input)
-        }
+        if self.is_param { quote!(::unskew_sdk::Param) } else { quote!(::unskew_sdk::Input) }
     }
 
     /// Its description.
     pub fn field(&self) -> TokenStream {
-        let Self {
-            name,
-            documentation,
-            data_type,
-            ..
-        } = self;
+        let Self { name, documentation, data_type, .. } = self;
         let role = self.role();
         quote! {
             sdk::Field {
@@ -85,26 +76,14 @@ impl Argument {
 
     /// The statement that checks what is given and keeps it in a variable.
     pub fn open(&self) -> TokenStream {
-        let Self {
-            name,
-            data_type,
-            variable,
-            ..
-        } = self;
-        let method = Ident::new(
-            if self.is_param { "param" } else { "input" },
-            Span::call_site(),
-        );
+        let Self { name, data_type, variable, .. } = self;
+        let method = Ident::new(if self.is_param { "param" } else { "input" }, Span::call_site());
         quote! { let #variable = call.#method::<#data_type>(#name)?; }
     }
 
     /// What the function is given for `row`.
     pub fn value(&self) -> TokenStream {
-        let Self {
-            data_type,
-            variable,
-            ..
-        } = self;
+        let Self { data_type, variable, .. } = self;
         if self.is_param {
             quote!(::core::clone::Clone::clone(&#variable))
         } else {

@@ -50,10 +50,7 @@ fn check(functions: &Punctuated<Path, Token![,]>) -> Result<()> {
     }
     let mut names = HashSet::new();
     for function in functions {
-        let name = function
-            .segments
-            .last()
-            .map(|segment| segment.ident.unraw().to_string());
+        let name = function.segments.last().map(|segment| segment.ident.unraw().to_string());
         if let Some(name) = name.filter(|name| !names.insert(name.clone())) {
             let message = format!("a function named `{name}` is exported already");
             return Err(Error::new(function.span(), message));

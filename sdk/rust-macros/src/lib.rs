@@ -32,9 +32,7 @@ pub fn transform(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// order, with the field's name and doc comment. A field is a value or an `Option` of one.
 #[proc_macro_derive(Outputs)]
 pub fn outputs(item: TokenStream) -> TokenStream {
-    outputs::expand(item.into())
-        .unwrap_or_else(syn::Error::into_compile_error)
-        .into()
+    outputs::expand(item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
 /// Exports functions, in this order, as the component's; once in a crate.
@@ -42,7 +40,5 @@ pub fn outputs(item: TokenStream) -> TokenStream {
 /// It defines `TRANSFORM`, on which native tests call the functions as the platform does.
 #[proc_macro]
 pub fn export(functions: TokenStream) -> TokenStream {
-    export::expand(functions.into())
-        .unwrap_or_else(syn::Error::into_compile_error)
-        .into()
+    export::expand(functions.into()).unwrap_or_else(syn::Error::into_compile_error).into()
 }

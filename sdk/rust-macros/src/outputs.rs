@@ -11,20 +11,13 @@ pub fn expand(item: TokenStream) -> Result<TokenStream> {
     let item: DeriveInput = syn::parse2(item)?;
     let fields = named_fields(&item)?;
     check_generics(&item)?;
-    fields
-        .iter()
-        .try_for_each(|field| types::check(&field.ty))?;
+    fields.iter().try_for_each(|field| types::check(&field.ty))?;
 
-    let idents: Vec<_> = fields
-        .iter()
-        .filter_map(|field| field.ident.as_ref())
-        .collect();
+    let idents: Vec<_> = fields.iter().filter_map(|field| field.ident.as_ref()).collect();
     let names = idents.iter().map(|ident| ident.unraw().to_string());
     let documentation = fields.iter().map(|field| documentation::text(&field.attrs));
     let types: Vec<_> = fields.iter().map(|field| &field.ty).collect();
-    let writers: Vec<_> = (0..fields.len())
-        .map(|index| format_ident!("writer_{index}"))
-        .collect();
+    let writers: Vec<_> = (0..fields.len()).map(|index| format_ident!("writer_{index}")).collect();
     let (name, (generics, arguments, bounds)) = (&item.ident, item.generics.split_for_impl());
 
     Ok(quote! {
@@ -87,16 +80,10 @@ fn named_fields(item: &DeriveInput) -> Result<Vec<&Field>> {
 
 /// Lifetimes are welcome: a field may borrow from an argument.
 fn check_generics(item: &DeriveInput) -> Result<()> {
-    match item
-        .generics
-        .params
-        .iter()
-        .find(|param| !matches!(param, GenericParam::Lifetime(_)))
-    {
+    match item.generics.params.iter().find(|param| !matches!(param, GenericParam::Lifetime(_))) {
         None => Ok(()),
-        Some(param) => Err(Error::new_spanned(
-            param,
-            "outputs have one type each: write it instead of this",
-        )),
+        Some(param) => {
+            Err(Error::new_spanned(param, "outputs have one type each: write it instead of this"))
+        }
     }
 }

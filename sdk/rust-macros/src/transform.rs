@@ -68,12 +68,7 @@ impl Signature {
             }
         }
         let returned = errors.finish(returned(signature))?;
-        Ok(Self {
-            function: function.clone(),
-            output,
-            arguments,
-            returned,
-        })
+        Ok(Self { function: function.clone(), output, arguments, returned })
     }
 
     fn expand(&self) -> TokenStream {
@@ -102,19 +97,11 @@ impl Signature {
     fn describe(&self) -> TokenStream {
         let name = self.name();
         let documentation = documentation::text(&self.function.attrs);
-        let output = self
-            .output
-            .as_ref()
-            .map_or_else(|| name.clone(), LitStr::value);
+        let output = self.output.as_ref().map_or_else(|| name.clone(), LitStr::value);
         let returned = &self.returned;
-        let (params, inputs): (Vec<_>, Vec<_>) = self
-            .arguments
-            .iter()
-            .partition(|argument| argument.is_param);
-        let (params, inputs) = (
-            params.iter().map(|a| a.field()),
-            inputs.iter().map(|a| a.field()),
-        );
+        let (params, inputs): (Vec<_>, Vec<_>) =
+            self.arguments.iter().partition(|argument| argument.is_param);
+        let (params, inputs) = (params.iter().map(|a| a.field()), inputs.iter().map(|a| a.field()));
         quote! {
             fn describe() -> sdk::Function {
                 sdk::Function {
@@ -135,11 +122,7 @@ impl Signature {
     fn apply(&self) -> TokenStream {
         let (function, name) = (&self.function.sig.ident, self.name());
         let returned = &self.returned;
-        let params = self
-            .arguments
-            .iter()
-            .filter(|argument| argument.is_param)
-            .count();
+        let params = self.arguments.iter().filter(|argument| argument.is_param).count();
         let inputs = self.arguments.len() - params;
         let opened = self.arguments.iter().map(Argument::open);
         let values = self.arguments.iter().map(Argument::value);
@@ -189,18 +172,9 @@ struct Errors(Vec<Error>);
 
 impl Errors {
     fn refuse_qualifiers(&mut self, signature: &syn::Signature) {
-        self.refuse(
-            &signature.asyncness,
-            "a transform waits for nothing: remove `async`",
-        );
-        self.refuse(
-            &signature.unsafety,
-            "a transform is safe code: remove `unsafe`",
-        );
-        self.refuse(
-            &signature.abi,
-            "a transform is a Rust function: remove `extern`",
-        );
+        self.refuse(&signature.asyncness, "a transform waits for nothing: remove `async`");
+        self.refuse(&signature.unsafety, "a transform is safe code: remove `unsafe`");
+        self.refuse(&signature.abi, "a transform is a Rust function: remove `extern`");
         self.refuse(&signature.variadic, "a transform has named arguments");
         for parameter in &signature.generics.params {
             let lifetime = matches!(parameter, GenericParam::Lifetime(_));
@@ -213,11 +187,7 @@ impl Errors {
     }
 
     fn refuse(&mut self, tokens: &Option<impl ToTokens>, message: &str) {
-        self.0.extend(
-            tokens
-                .as_ref()
-                .map(|tokens| Error::new_spanned(tokens, message)),
-        );
+        self.0.extend(tokens.as_ref().map(|tokens| Error::new_spanned(tokens, message)));
     }
 
     /// The last result, if no error was found before it either.

@@ -20,10 +20,9 @@ pub fn check(data_type: &Type) -> Result<()> {
             "an argument for each input, and a struct with `#[derive(Outputs)]` for several outputs",
         )),
         Type::Array(_) => Err(unsupported(data_type, "lists: `Vec` or a slice")),
-        Type::ImplTrait(_) => Err(unsupported(
-            data_type,
-            "one type for each argument: write it here",
-        )),
+        Type::ImplTrait(_) => {
+            Err(unsupported(data_type, "one type for each argument: write it here"))
+        }
         Type::Path(_) => check_path(data_type),
         _ => Ok(()),
     }
@@ -33,10 +32,7 @@ pub fn check(data_type: &Type) -> Result<()> {
 /// As for [`check`], and where the type is a list.
 pub fn check_param(data_type: &Type) -> Result<()> {
     if is_list(data_type) {
-        return Err(Error::new_spanned(
-            data_type,
-            "a parameter is not a list: make this an input",
-        ));
+        return Err(Error::new_spanned(data_type, "a parameter is not a list: make this an input"));
     }
     check(data_type)
 }
@@ -106,8 +102,5 @@ fn name_and_arguments(data_type: &Type) -> Option<(String, Vec<&Type>)> {
 }
 
 fn unsupported(data_type: &Type, instead: &str) -> Error {
-    Error::new_spanned(
-        data_type,
-        format!("not a type of the platform; it has {instead}"),
-    )
+    Error::new_spanned(data_type, format!("not a type of the platform; it has {instead}"))
 }

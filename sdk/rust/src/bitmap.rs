@@ -36,10 +36,7 @@ pub(crate) struct Validity {
 impl Validity {
     /// All of `rows` rows have a value.
     pub(crate) fn new(rows: usize) -> Self {
-        Self {
-            rows,
-            bytes: Vec::new(),
-        }
+        Self { rows, bytes: Vec::new() }
     }
 
     /// Makes `row` null.

@@ -37,13 +37,7 @@ impl<'a> Call<'a> {
             return Err(wrong_number(function, wanted, given));
         }
         let (params, inputs) = (params.iter(), batch.columns.iter());
-        Ok(Self {
-            function,
-            params,
-            inputs,
-            rows: batch.rows as usize,
-            called: None,
-        })
+        Ok(Self { function, params, inputs, rows: batch.rows as usize, called: None })
     }
 
     /// The next parameter.
@@ -55,10 +49,7 @@ impl<'a> Call<'a> {
             function: self.function,
             kind: "parameter",
             name,
-            column: self
-                .params
-                .next()
-                .ok_or_else(|| missing(self.function, name))?,
+            column: self.params.next().ok_or_else(|| missing(self.function, name))?,
             rows: 1,
         })
     }
@@ -74,10 +65,7 @@ impl<'a> Call<'a> {
             function: self.function,
             kind: "input",
             name,
-            column: self
-                .inputs
-                .next()
-                .ok_or_else(|| missing(self.function, name))?,
+            column: self.inputs.next().ok_or_else(|| missing(self.function, name))?,
             rows: self.rows,
         };
         if !T::NULLABLE
@@ -115,10 +103,7 @@ fn intersection(called: Option<Vec<u8>>, valid: &[u8]) -> Vec<u8> {
     let Some(mut called) = called else {
         return valid.to_vec();
     };
-    called
-        .iter_mut()
-        .zip(valid)
-        .for_each(|(byte, valid)| *byte &= valid);
+    called.iter_mut().zip(valid).for_each(|(byte, valid)| *byte &= valid);
     called
 }
 
@@ -137,9 +122,7 @@ fn wrong_number(function: &str, wanted: (usize, usize), given: (usize, usize)) -
 /// The failure of a call that was given fewer columns than it takes.
 #[cold]
 fn missing(function: &str, name: &str) -> Failure {
-    Failure {
-        message: format!("`{function}` was not run: `{name}` is missing"),
-    }
+    Failure { message: format!("`{function}` was not run: `{name}` is missing") }
 }
 
 /// The results of the rows so far.
@@ -151,10 +134,7 @@ struct Results<O: Outputs> {
 impl<O: Outputs> Results<O> {
     #[inline]
     fn new(rows: usize) -> Self {
-        Self {
-            writers: O::writers(rows),
-            errors: Vec::new(),
-        }
+        Self { writers: O::writers(rows), errors: Vec::new() }
     }
 
     #[inline]
@@ -170,19 +150,13 @@ impl<O: Outputs> Results<O> {
     fn put_error(&mut self, row: usize, message: String) {
         O::put_null(&mut self.writers, row);
         // A batch counts its rows in 32 bits.
-        self.errors.push(RowError {
-            row: row as u32,
-            message,
-        });
+        self.errors.push(RowError { row: row as u32, message });
     }
 
     fn finish(self, function: &str) -> Result<Outcome, Failure> {
         let columns = O::columns(self.writers).map_err(|reason| Failure {
             message: format!("`{function}` has no result: {reason}"),
         })?;
-        Ok(Outcome {
-            columns,
-            errors: self.errors,
-        })
+        Ok(Outcome { columns, errors: self.errors })
     }
 }

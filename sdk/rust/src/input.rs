@@ -64,9 +64,7 @@ impl<'a, T: InputValue<'a>> Input<'a> for Option<T> {
 
     #[inline]
     fn read((reader, validity): &Self::Reader, row: usize) -> Self {
-        validity
-            .is_none_or(|bytes| bitmap::get(bytes, row))
-            .then(|| T::get(reader, row))
+        validity.is_none_or(|bytes| bitmap::get(bytes, row)).then(|| T::get(reader, row))
     }
 }
 
@@ -124,16 +122,4 @@ macro_rules! scalars {
     ($($type:ty),*) => {$(impl<'a> Scalar<'a> for $type {})*};
 }
 
-scalars!(
-    bool,
-    i32,
-    i64,
-    f32,
-    f64,
-    &'a str,
-    String,
-    &'a [u8],
-    Vec<u8>,
-    Date,
-    Timestamp
-);
+scalars!(bool, i32, i64, f32, f64, &'a str, String, &'a [u8], Vec<u8>, Date, Timestamp);

@@ -133,10 +133,7 @@ impl<'a> InputValue<'a> for &'a str {
             return Err(slot.wrong_type(Self::DATA_TYPE));
         };
         let offsets = slot.offsets(&var.offsets, slot.rows, var.bytes.len())?;
-        Ok(Spans {
-            offsets,
-            values: slot.text(&var.bytes, offsets)?,
-        })
+        Ok(Spans { offsets, values: slot.text(&var.bytes, offsets)? })
     }
 
     #[inline]
@@ -174,9 +171,7 @@ impl<'a> StrList<'a> {
     /// The strings in order.
     pub fn iter(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         let text = self.text;
-        self.offsets
-            .windows(2)
-            .map(move |pair| &text[pair[0] as usize..pair[1] as usize])
+        self.offsets.windows(2).map(move |pair| &text[pair[0] as usize..pair[1] as usize])
     }
 }
 
@@ -192,19 +187,13 @@ impl<'a> InputValue<'a> for StrList<'a> {
         let strings = var.items.offsets.len().saturating_sub(1);
         let offsets = slot.offsets(&var.offsets, slot.rows, strings)?;
         let values = slot.offsets(&var.items.offsets, strings, var.items.bytes.len())?;
-        Ok((
-            Spans { offsets, values },
-            slot.text(&var.items.bytes, values)?,
-        ))
+        Ok((Spans { offsets, values }, slot.text(&var.items.bytes, values)?))
     }
 
     #[inline]
     fn get((spans, text): &Self::Reader, row: usize) -> Self {
         let strings = spans.range(row);
-        Self {
-            offsets: &spans.values[strings.start..=strings.end],
-            text,
-        }
+        Self { offsets: &spans.values[strings.start..=strings.end], text }
     }
 }
 

@@ -24,35 +24,21 @@ impl<'a> Slot<'a> {
     /// The failure of the call because of this argument.
     #[cold]
     pub(crate) fn failure(&self, found: impl Display) -> Failure {
-        let Slot {
-            function,
-            kind,
-            name,
-            ..
-        } = self;
-        Failure {
-            message: format!("`{function}` was not run: {kind} `{name}` {found}"),
-        }
+        let Slot { function, kind, name, .. } = self;
+        Failure { message: format!("`{function}` was not run: {kind} `{name}` {found}") }
     }
 
     /// The failure of the call because the column is of another type.
     #[cold]
     pub(crate) fn wrong_type(&self, wanted: DataType) -> Failure {
         let found = self.column.values.data_type().name();
-        self.failure(format_args!(
-            "is {found}, but its type is {}",
-            wanted.name()
-        ))
+        self.failure(format_args!("is {found}, but its type is {}", wanted.name()))
     }
 
     /// `items` if there is one for each row.
     #[inline]
     pub(crate) fn one_for_each_row<T>(&self, items: &'a [T]) -> Result<&'a [T], Failure> {
-        if items.len() == self.rows {
-            Ok(items)
-        } else {
-            Err(self.wrong_length(items.len()))
-        }
+        if items.len() == self.rows { Ok(items) } else { Err(self.wrong_length(items.len())) }
     }
 
     #[cold]
@@ -67,9 +53,7 @@ impl<'a> Slot<'a> {
             return Ok(bytes);
         }
         let (found, rows) = (bytes.len(), self.rows);
-        Err(self.failure(format_args!(
-            "has a bitmap of {found} bytes; {rows} rows take {wanted}"
-        )))
+        Err(self.failure(format_args!("has a bitmap of {found} bytes; {rows} rows take {wanted}")))
     }
 
     /// The rows that have a value, or `None` when all have.
@@ -91,10 +75,7 @@ impl<'a> Slot<'a> {
         if count.checked_sub(1) != Some(rows) {
             return Err(self.failure(format_args!("has {count} offsets for {rows} items")));
         }
-        let ends = (
-            offsets.first().copied(),
-            offsets.last().map(|&last| usize::try_from(last)),
-        );
+        let ends = (offsets.first().copied(), offsets.last().map(|&last| usize::try_from(last)));
         let ascending = offsets.windows(2).all(|pair| pair[0] <= pair[1]);
         if ends != (Some(0), Some(Ok(total))) || !ascending {
             let rule = "must ascend from 0 to the number of values";
@@ -108,10 +89,7 @@ impl<'a> Slot<'a> {
         let text = core::str::from_utf8(bytes).map_err(|error| {
             self.failure(format_args!("is not UTF-8 at byte {}", error.valid_up_to()))
         })?;
-        if offsets
-            .iter()
-            .all(|&offset| text.is_char_boundary(offset as usize))
-        {
+        if offsets.iter().all(|&offset| text.is_char_boundary(offset as usize)) {
             return Ok(text);
         }
         Err(self.failure("has an offset inside a character"))

@@ -82,11 +82,7 @@ impl Date {
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let shifted_month = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-        let month = if shifted_month < 10 {
-            shifted_month + 3
-        } else {
-            shifted_month - 9
-        };
+        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
         let year = year_of_era + era * 400 + (month <= 2) as i64;
         (year as i32, month as u32, day as u32)
     }
@@ -195,10 +191,7 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (hour, minute, second) = (self.hour(), self.minute(), self.second());
         let (date, micros) = (self.date(), self.microsecond());
-        write!(
-            formatter,
-            "{date}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z"
-        )
+        write!(formatter, "{date}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
     }
 }
 
@@ -260,29 +253,16 @@ mod tests {
 
     fn check(days: i32, year: i32, month: u32, day: u32) {
         let date = Date::from_days(days);
-        assert_eq!(
-            (date.year(), date.month(), date.day()),
-            (year, month, day),
-            "day {days}"
-        );
+        assert_eq!((date.year(), date.month(), date.day()), (year, month, day), "day {days}");
         assert_eq!(Date::from_ymd(year, month, day), Some(date));
     }
 
     #[test]
     fn days_that_do_not_exist_are_none() {
-        for (year, month, day) in [
-            (2023, 2, 29),
-            (1900, 2, 29),
-            (2024, 4, 31),
-            (2024, 0, 1),
-            (2024, 13, 1),
-            (2024, 1, 0),
-        ] {
-            assert_eq!(
-                Date::from_ymd(year, month, day),
-                None,
-                "{year}-{month}-{day}"
-            );
+        for (year, month, day) in
+            [(2023, 2, 29), (1900, 2, 29), (2024, 4, 31), (2024, 0, 1), (2024, 13, 1), (2024, 1, 0)]
+        {
+            assert_eq!(Date::from_ymd(year, month, day), None, "{year}-{month}-{day}");
         }
         assert_eq!(Date::from_ymd(i32::MAX, 1, 1), None);
     }
@@ -291,10 +271,7 @@ mod tests {
     fn the_ends_of_the_range_convert() {
         for days in [i32::MIN, i32::MAX] {
             let date = Date::from_days(days);
-            assert_eq!(
-                Date::from_ymd(date.year(), date.month(), date.day()),
-                Some(date)
-            );
+            assert_eq!(Date::from_ymd(date.year(), date.month(), date.day()), Some(date));
             assert_eq!(date.midnight(), None);
         }
         assert_eq!(Timestamp::from_micros(i64::MAX).year(), 294_247);
@@ -316,10 +293,7 @@ mod tests {
     fn weekdays() {
         for (date, weekday) in [((1970, 1, 1), 4), ((2000, 1, 1), 6), ((1969, 12, 28), 7)] {
             let (year, month, day) = date;
-            assert_eq!(
-                Date::from_ymd(year, month, day).map(Date::weekday),
-                Some(weekday)
-            );
+            assert_eq!(Date::from_ymd(year, month, day).map(Date::weekday), Some(weekday));
         }
     }
 
@@ -327,37 +301,19 @@ mod tests {
     fn times_of_day_count_forward_before_1970() {
         let moment = Timestamp::from_micros(-1);
         assert_eq!(moment.to_string(), "1969-12-31T23:59:59.999999Z");
-        assert_eq!(
-            Timestamp::from_micros(0).to_string(),
-            "1970-01-01T00:00:00.000000Z"
-        );
+        assert_eq!(Timestamp::from_micros(0).to_string(), "1970-01-01T00:00:00.000000Z");
     }
 
     #[test]
     fn differences_do_not_overflow() {
-        let (first, last) = (
-            Timestamp::from_micros(i64::MIN),
-            Timestamp::from_micros(i64::MAX),
-        );
-        assert_eq!(
-            last.micros_since(first),
-            18_446_744_073_709_551_615_u64 as f64
-        );
-        assert_eq!(
-            first.micros_since(last),
-            -(18_446_744_073_709_551_615_u64 as f64)
-        );
+        let (first, last) = (Timestamp::from_micros(i64::MIN), Timestamp::from_micros(i64::MAX));
+        assert_eq!(last.micros_since(first), 18_446_744_073_709_551_615_u64 as f64);
+        assert_eq!(first.micros_since(last), -(18_446_744_073_709_551_615_u64 as f64));
         assert_eq!(
             Timestamp::from_micros(MICROS_PER_DAY).days_since(Timestamp::from_micros(0)),
             1.0
         );
-        assert_eq!(
-            Timestamp::from_micros(1_500_000).seconds_since(Timestamp::from_micros(0)),
-            1.5
-        );
-        assert_eq!(
-            Date::from_days(i32::MAX).days_since(Date::from_days(i32::MIN)),
-            4_294_967_295
-        );
+        assert_eq!(Timestamp::from_micros(1_500_000).seconds_since(Timestamp::from_micros(0)), 1.5);
+        assert_eq!(Date::from_days(i32::MAX).days_since(Date::from_days(i32::MIN)), 4_294_967_295);
     }
 }

@@ -31,10 +31,7 @@ pub struct Entry {
 impl Entry {
     /// The entry of a function.
     pub const fn of<F: TransformFunction>() -> Self {
-        Self {
-            describe: F::describe,
-            apply: F::apply,
-        }
+        Self { describe: F::describe, apply: F::apply }
     }
 }
 
@@ -52,10 +49,7 @@ impl Transform {
 
     /// The functions' signatures and documentation.
     pub fn describe(&self) -> Vec<Function> {
-        self.functions
-            .iter()
-            .map(|entry| (entry.describe)())
-            .collect()
+        self.functions.iter().map(|entry| (entry.describe)()).collect()
     }
 
     /// Runs the function at this place in [`describe`](Self::describe) over a batch.

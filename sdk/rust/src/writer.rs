@@ -34,10 +34,7 @@ impl<T: OutputValue> ColumnWriter<T> {
     /// A column for `rows` rows.
     #[inline]
     pub fn new(rows: usize) -> Self {
-        Self {
-            values: Builder::new(rows),
-            validity: Validity::new(rows),
-        }
+        Self { values: Builder::new(rows), validity: Validity::new(rows) }
     }
 
     /// Writes `row`. Rows come in order, each once.
@@ -70,10 +67,7 @@ impl<T: OutputValue> ColumnWriter<T> {
                 i32::MAX
             ));
         }
-        Ok(Column {
-            values,
-            validity: self.validity.finish(),
-        })
+        Ok(Column { values, validity: self.validity.finish() })
     }
 }
 
@@ -206,10 +200,7 @@ impl<T> Builder for Spans<T> {
     fn new(rows: usize) -> Self {
         let mut offsets = Vec::with_capacity(rows + 1);
         offsets.push(0);
-        Self {
-            offsets,
-            items: Vec::new(),
-        }
+        Self { offsets, items: Vec::new() }
     }
 
     #[inline]
@@ -273,10 +264,7 @@ impl TextLists {
 impl Builder for TextLists {
     fn new(rows: usize) -> Self {
         let Spans { offsets, .. } = Spans::<u8>::new(rows);
-        Self {
-            offsets,
-            strings: Spans::new(0),
-        }
+        Self { offsets, strings: Spans::new(0) }
     }
 
     fn skip(&mut self) {

@@ -53,10 +53,7 @@ fn constant() -> i32 {
 #[transform]
 fn lengths(texts: StrList, bytes: &[u8]) -> Vec<i64> {
     let texts = texts.iter().map(str::len);
-    texts
-        .chain([bytes.len()])
-        .map(|length| length as i64)
-        .collect()
+    texts.chain([bytes.len()]).map(|length| length as i64).collect()
 }
 
 #[transform]
@@ -68,10 +65,7 @@ export!(ratio, or_else, only_here, halves, constant, lengths, joined);
 
 fn position(name: &str) -> u32 {
     let functions = TRANSFORM.describe();
-    functions
-        .iter()
-        .position(|function| function.name == name)
-        .expect("exported") as u32
+    functions.iter().position(|function| function.name == name).expect("exported") as u32
 }
 
 fn apply(name: &str, params: &[Column], batch: &Batch) -> Outcome {
@@ -96,40 +90,23 @@ fn the_description_is_that_of_the_source() {
     assert_eq!(ratio.documentation, documentation);
     assert_eq!(ratio.params, []);
     let dividend = field("dividend", DataType::Float64, false, "What is divided.");
-    assert_eq!(
-        ratio.inputs,
-        [dividend, field("divisor", DataType::Float64, false, "")]
-    );
-    assert_eq!(
-        ratio.outputs,
-        [field("quotient", DataType::Float64, true, documentation)]
-    );
+    assert_eq!(ratio.inputs, [dividend, field("divisor", DataType::Float64, false, "")]);
+    assert_eq!(ratio.outputs, [field("quotient", DataType::Float64, true, documentation)]);
 
     let or_else = &functions[1];
     let extra = field("extra", DataType::Int64, true, "");
-    assert_eq!(
-        or_else.params,
-        [field("fallback", DataType::Int64, false, ""), extra]
-    );
+    assert_eq!(or_else.params, [field("fallback", DataType::Int64, false, ""), extra]);
     assert_eq!(or_else.inputs, [field("value", DataType::Int64, true, "")]);
-    assert_eq!(
-        or_else.outputs,
-        [field("or_else", DataType::Int64, false, "")]
-    );
+    assert_eq!(or_else.outputs, [field("or_else", DataType::Int64, false, "")]);
 
     assert_eq!(functions[2].inputs[0].name, "type");
     let head = field("head", DataType::Utf8, true, "Up to the first space.");
-    assert_eq!(
-        functions[3].outputs,
-        [head, field("tail", DataType::Utf8, true, "After it.")]
-    );
+    assert_eq!(functions[3].outputs, [head, field("tail", DataType::Utf8, true, "After it.")]);
 }
 
 /// Rows 0 to 9 with every third null, so that bitmaps have two bytes.
 fn every_third_null(shift: usize) -> Vec<Option<f64>> {
-    (0..10)
-        .map(|row| (!(row + shift).is_multiple_of(3)).then_some(row as f64))
-        .collect()
+    (0..10).map(|row| (!(row + shift).is_multiple_of(3)).then_some(row as f64)).collect()
 }
 
 #[test]
@@ -143,37 +120,16 @@ fn a_null_in_any_plain_argument_is_a_null_without_a_call() {
         .map(|(dividend, divisor)| Some((*dividend)? / (*divisor)?))
         .collect();
     assert_eq!(rows::<Option<f64>>(&outcome.columns[0], 10), expected);
-    assert_eq!(
-        outcome.errors,
-        [],
-        "no null reaches the function, so nothing is divided by zero"
-    );
+    assert_eq!(outcome.errors, [], "no null reaches the function, so nothing is divided by zero");
 }
 
 #[test]
 fn errors_and_none_are_nulls_and_errors_have_messages() {
     let dividends = column([1.0, 2.0, f64::INFINITY, 3.0]);
-    let outcome = apply(
-        "ratio",
-        &[],
-        &batch(4, [dividends, column([0.0, 4.0, 1.0, 0.0])]),
-    );
-    assert_eq!(
-        rows::<Option<f64>>(&outcome.columns[0], 4),
-        [None, Some(0.5), None, None]
-    );
-    let errors: Vec<_> = outcome
-        .errors
-        .iter()
-        .map(|error| (error.row, &*error.message))
-        .collect();
-    assert_eq!(
-        errors,
-        [
-            (0, "1 cannot be divided by zero"),
-            (3, "3 cannot be divided by zero")
-        ]
-    );
+    let outcome = apply("ratio", &[], &batch(4, [dividends, column([0.0, 4.0, 1.0, 0.0])]));
+    assert_eq!(rows::<Option<f64>>(&outcome.columns[0], 4), [None, Some(0.5), None, None]);
+    let errors: Vec<_> = outcome.errors.iter().map(|error| (error.row, &*error.message)).collect();
+    assert_eq!(errors, [(0, "1 cannot be divided by zero"), (3, "3 cannot be divided by zero")]);
 }
 
 #[test]
@@ -200,34 +156,16 @@ fn plain_and_optional_arguments_mix() {
 fn a_struct_is_a_column_for_each_field() {
     let texts = column([Some("a b c"), Some("a"), Some(""), None]);
     let outcome = apply("halves", &[column([" "])], &batch(4, [texts]));
-    let [heads, tails] = outcome.columns.as_slice() else {
-        panic!("two columns")
-    };
-    assert_eq!(
-        rows::<Option<&str>>(heads, 4),
-        [Some("a"), Some("a"), None, None]
-    );
-    assert_eq!(
-        rows::<Option<&str>>(tails, 4),
-        [Some("b c"), None, None, None]
-    );
+    let [heads, tails] = outcome.columns.as_slice() else { panic!("two columns") };
+    assert_eq!(rows::<Option<&str>>(heads, 4), [Some("a"), Some("a"), None, None]);
+    assert_eq!(rows::<Option<&str>>(tails, 4), [Some("b c"), None, None, None]);
 }
 
 #[test]
 fn no_null_no_bitmap() {
-    let outcome = apply(
-        "ratio",
-        &[],
-        &batch(2, [column([1.0, 2.0]), column([2.0, 2.0])]),
-    );
+    let outcome = apply("ratio", &[], &batch(2, [column([1.0, 2.0]), column([2.0, 2.0])]));
     let values = Values::Float64(vec![0.5, 1.0]);
-    assert_eq!(
-        outcome.columns,
-        [Column {
-            values,
-            validity: vec![]
-        }]
-    );
+    assert_eq!(outcome.columns, [Column { values, validity: vec![] }]);
 }
 
 #[test]
@@ -265,9 +203,7 @@ fn ratio_of(values: Values, validity: Vec<u8>) -> Batch {
 }
 
 fn check_refused(name: &str, params: &[Column], batch: &Batch, reason: &str) {
-    let failure = TRANSFORM
-        .apply(position(name), params, batch)
-        .expect_err(reason);
+    let failure = TRANSFORM.apply(position(name), params, batch).expect_err(reason);
     assert_eq!(failure.message, format!("`{name}` was not run: {reason}"));
 }
 
@@ -285,11 +221,7 @@ fn arguments_of_another_shape_fail_the_call() {
             batch(2, [numbers(), numbers()]),
             "it takes 0 parameters and 2 inputs, but was given 1 and 2",
         ),
-        (
-            vec![],
-            batch(3, [numbers(), numbers()]),
-            "input `dividend` has 2 values for 3 rows",
-        ),
+        (vec![], batch(3, [numbers(), numbers()]), "input `dividend` has 2 values for 3 rows"),
         (
             vec![],
             ratio_of(Values::Float32(vec![1.0, 2.0]), vec![]),
@@ -310,44 +242,24 @@ fn params_of_another_shape_fail_the_call() {
     let inputs = batch(1, [column([1_i64])]);
     let one = column([1_i64]);
     for (fallback, reason) in [
-        (
-            column([None::<i64>]),
-            "parameter `fallback` is null, but must have a value",
-        ),
-        (
-            column([1_i64, 2]),
-            "parameter `fallback` has 2 values for 1 rows",
-        ),
-        (
-            column([1_i32]),
-            "parameter `fallback` is int32, but its type is int64",
-        ),
+        (column([None::<i64>]), "parameter `fallback` is null, but must have a value"),
+        (column([1_i64, 2]), "parameter `fallback` has 2 values for 1 rows"),
+        (column([1_i32]), "parameter `fallback` is int32, but its type is int64"),
     ] {
         check_refused("or_else", &[fallback, one.clone()], &inputs, reason);
     }
 }
 
 fn texts(offsets: &[i32], bytes: &[u8]) -> VarBytes {
-    VarBytes {
-        offsets: offsets.to_vec(),
-        bytes: bytes.to_vec(),
-    }
+    VarBytes { offsets: offsets.to_vec(), bytes: bytes.to_vec() }
 }
 
 #[test]
 fn malformed_text_fails_the_call() {
     let rule = "has offsets that are not valid; they must ascend from 0 to the number of values";
     for (offsets, bytes, found) in [
-        (
-            [0, 1, 2].as_slice(),
-            [b'a', 0xff].as_slice(),
-            "is not UTF-8 at byte 1",
-        ),
-        (
-            &[0, 1, 2],
-            "ä".as_bytes(),
-            "has an offset inside a character",
-        ),
+        ([0, 1, 2].as_slice(), [b'a', 0xff].as_slice(), "is not UTF-8 at byte 1"),
+        (&[0, 1, 2], "ä".as_bytes(), "has an offset inside a character"),
         (&[0, 1], b"a", "has 2 offsets for 2 items"),
         (&[], b"", "has 0 offsets for 2 items"),
         (&[1, 1, 2], b"ab", rule),
@@ -358,19 +270,8 @@ fn malformed_text_fails_the_call() {
         (&[0, 1, -1], b"ab", rule),
     ] {
         let values = Values::Utf8(texts(offsets, bytes));
-        let batch = batch(
-            2,
-            [Column {
-                values,
-                validity: vec![],
-            }],
-        );
-        check_refused(
-            "halves",
-            &[column([" "])],
-            &batch,
-            &format!("input `text` {found}"),
-        );
+        let batch = batch(2, [Column { values, validity: vec![] }]);
+        check_refused("halves", &[column([" "])], &batch, &format!("input `text` {found}"));
     }
 }
 
@@ -383,23 +284,10 @@ fn malformed_lists_fail_the_call() {
             "has offsets that are not valid; they must ascend from 0 to the number of values",
         ),
         (&[0, 0, 0], texts(&[], b""), "has 0 offsets for 0 items"),
-        (
-            &[0, 1, 2],
-            texts(&[0, 1, 2], "ä".as_bytes()),
-            "has an offset inside a character",
-        ),
+        (&[0, 1, 2], texts(&[0, 1, 2], "ä".as_bytes()), "has an offset inside a character"),
     ] {
-        let values = Values::ListUtf8(VarUtf8 {
-            offsets: offsets.to_vec(),
-            items,
-        });
-        let batch = batch(
-            2,
-            [Column {
-                values,
-                validity: vec![],
-            }],
-        );
+        let values = Values::ListUtf8(VarUtf8 { offsets: offsets.to_vec(), items });
+        let batch = batch(2, [Column { values, validity: vec![] }]);
         check_refused("joined", &[], &batch, &format!("input `texts` {found}"));
     }
 }
@@ -407,8 +295,5 @@ fn malformed_lists_fail_the_call() {
 #[test]
 fn a_function_that_is_not_there_fails_the_call() {
     let failure = TRANSFORM.apply(7, &[], &batch(0, [])).unwrap_err();
-    assert_eq!(
-        failure.message,
-        "there is no function 7; the transform has 7, counted from 0"
-    );
+    assert_eq!(failure.message, "there is no function 7; the transform has 7, counted from 0");
 }

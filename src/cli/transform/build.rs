@@ -32,7 +32,9 @@ impl Build {
         }
         let (digest, size) = (Digest::of(&built.component), built.component.len());
         let text = format!("{} is {digest}, {size} bytes", built.name);
-        context.output.result(text, &json!({"name": built.name, "digest": digest, "size": size}))?;
+        context
+            .output
+            .result(text, &json!({"name": built.name, "digest": digest, "size": size}))?;
         Ok(Verdict::Yes)
     }
 }

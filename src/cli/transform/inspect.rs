@@ -6,7 +6,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Context, Verdict, find, load};
-use crate::{error::Result, value::{Field, Function}};
+use crate::{
+    error::Result,
+    value::{Field, Function},
+};
 
 /// Show the functions of a component, with their types and documentation.
 #[derive(Debug, Args)]
@@ -46,7 +49,9 @@ fn describe(function: &Function, text: &mut String) {
     for (kind, fields) in
         [("input", &function.inputs), ("param", &function.params), ("output", &function.outputs)]
     {
-        for Field { name, documentation, .. } in fields.iter().filter(|field| !field.documentation.is_empty()) {
+        for Field { name, documentation, .. } in
+            fields.iter().filter(|field| !field.documentation.is_empty())
+        {
             let _ = writeln!(text, "    {kind} {name}: {}", documentation.replace('\n', " "));
         }
     }

@@ -18,10 +18,17 @@ impl List {
         for (name, digest) in registry.list_transforms().await? {
             let report = registry.report(&digest).await?;
             let functions: Vec<String> = report.functions.iter().map(ToString::to_string).collect();
-            rows.push(vec![name.to_string(), digest.short(), report.size.to_string(), functions.join("\n")]);
+            rows.push(vec![
+                name.to_string(),
+                digest.short(),
+                report.size.to_string(),
+                functions.join("\n"),
+            ]);
             data.push(json!({"name": name, "digest": digest, "size": report.size, "functions": report.functions}));
         }
-        context.output.result(table(&["transform", "digest", "bytes", "functions"], rows), &data)?;
+        context
+            .output
+            .result(table(&["transform", "digest", "bytes", "functions"], rows), &data)?;
         Ok(Verdict::Yes)
     }
 }

@@ -15,7 +15,7 @@ use clap::Subcommand;
 use super::{Context, Verdict};
 use crate::{
     error::{Context as _, Error, Result},
-    name::{TransformName},
+    name::TransformName,
     wasm::{self, Runtime, Transform},
 };
 
@@ -69,8 +69,9 @@ async fn find(context: &Context, typed: &str) -> Result<Found> {
         return Ok(Found { name: None, bytes: fs::read(&path).context(|| typed.to_owned())? });
     }
     let Ok(name) = typed.parse::<TransformName>() else {
-        return Err(Error::not_found(format!("no transform {typed:?}"))
-            .with_hint("name a crate's folder, a component's file, or team/name@version in the registry"));
+        return Err(Error::not_found(format!("no transform {typed:?}")).with_hint(
+            "name a crate's folder, a component's file, or team/name@version in the registry",
+        ));
     };
     let registry = context.app()?.registry()?;
     let digest = registry.resolve(&name).await?;

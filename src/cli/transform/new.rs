@@ -32,7 +32,10 @@ impl New {
     pub(super) fn run(self, context: &Context) -> Result<Verdict> {
         let name = self.name()?;
         if self.folder.exists() {
-            return Err(Error::conflict(format!("nothing made: {} is there already", self.folder.display())));
+            return Err(Error::conflict(format!(
+                "nothing made: {} is there already",
+                self.folder.display()
+            )));
         }
         let files = [
             ("Cargo.toml", self.manifest(&name)?),
@@ -51,12 +54,19 @@ impl New {
             "made {}/{name}@0.1.0 in {folder}\nnext: edit src/lib.rs, then unskew transform test {folder}",
             self.team
         );
-        context.output.result(text, &json!({"name": format!("{}/{name}@0.1.0", self.team), "folder": self.folder}))?;
+        context.output.result(
+            text,
+            &json!({"name": format!("{}/{name}@0.1.0", self.team), "folder": self.folder}),
+        )?;
         Ok(Verdict::Yes)
     }
 
     fn name(&self) -> Result<String> {
-        let last = self.folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let last = self
+            .folder
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
         for name in [&last, &self.team] {
             if !is_identifier(name) {
                 return Err(Error::invalid(format!("nothing made: {name:?} cannot be a name"))
@@ -70,7 +80,10 @@ impl New {
         let folder = std::path::absolute(&self.folder)?;
         let sdk = match &self.sdk {
             Some(sdk) => Some(std::path::absolute(sdk)?),
-            None => folder.ancestors().map(|above| above.join("sdk/rust")).find(|sdk| sdk.join("Cargo.toml").is_file()),
+            None => folder
+                .ancestors()
+                .map(|above| above.join("sdk/rust"))
+                .find(|sdk| sdk.join("Cargo.toml").is_file()),
         };
         let sdk = match sdk {
             Some(path) => format!("{{ path = {:?} }}", relative(&path, &folder)),

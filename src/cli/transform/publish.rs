@@ -43,7 +43,9 @@ impl Publish {
         let digest = transform.digest();
         let text = match published {
             Published::New => format!("published {name} as {digest}"),
-            Published::Already => format!("{name} is published already, with the same bytes: {digest}"),
+            Published::Already => {
+                format!("{name} is published already, with the same bytes: {digest}")
+            }
         };
         let data = json!({"name": name, "digest": digest, "new": published == Published::New});
         context.output.result(text, &data)?;

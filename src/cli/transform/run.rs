@@ -44,8 +44,9 @@ pub(in crate::cli) struct Run {
 impl Run {
     pub(super) async fn run(self, context: &Context) -> Result<Verdict> {
         let Some((transform, function)) = self.function.rsplit_once('#') else {
-            return Err(Error::invalid(format!("not a function: {:?}", self.function))
-                .with_hint("name one as team/name@version#function; unskew transform inspect lists them"));
+            return Err(Error::invalid(format!("not a function: {:?}", self.function)).with_hint(
+                "name one as team/name@version#function; unskew transform inspect lists them",
+            ));
         };
         let found = find(context, transform).await?;
         let transform = load(context, &found)?;
@@ -56,9 +57,18 @@ impl Run {
         let ran = run_file(evaluation, &self.input, &self.output, &resources, progress(&bar)).await;
         bar.finish_and_clear();
         let ran = ran?;
-        let mut text = format!("{}: {} rows through {} ({})", self.output.display(), ran.content.rows, self.function, transform.digest().short());
+        let mut text = format!(
+            "{}: {} rows through {} ({})",
+            self.output.display(),
+            ran.content.rows,
+            self.function,
+            transform.digest().short()
+        );
         if ran.row_errors.count > 0 {
-            text.push_str(&format!("\n{} rows null because the function refused them, e.g. {}", ran.row_errors.count, ran.row_errors.example));
+            text.push_str(&format!(
+                "\n{} rows null because the function refused them, e.g. {}",
+                ran.row_errors.count, ran.row_errors.example
+            ));
         }
         let data = json!({
             "file": self.output, "rows": ran.content.rows, "digest": transform.digest(),
@@ -74,7 +84,11 @@ impl Run {
             let field = signature.params.iter().find(|field| field.name == name);
             if let Some(field) = field {
                 let value = Value::String(value.clone());
-                params.insert(name.clone(), Scalar::from_json(&value, field.data_type).context(|| format!("param {name}"))?);
+                params.insert(
+                    name.clone(),
+                    Scalar::from_json(&value, field.data_type)
+                        .context(|| format!("param {name}"))?,
+                );
             } else {
                 let known = signature.params.iter().map(|field| field.name.as_str());
                 return Err(Error::invalid(format!("{} has no param \"{name}\"", signature.name))

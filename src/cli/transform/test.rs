@@ -66,7 +66,10 @@ type Given = Result<BTreeMap<String, Value>, String>;
 impl Test {
     pub(super) fn run(self, context: &Context) -> Result<Verdict> {
         if !self.no_native && !native(&self.folder)? {
-            return Err(Error::invalid(format!("the native tests of {} fail", self.folder.display())));
+            return Err(Error::invalid(format!(
+                "the native tests of {} fail",
+                self.folder.display()
+            )));
         }
         let built = wasm::build(&self.folder)?;
         let transform = super::runtime(context)?.load(&built.component)?;
@@ -79,7 +82,12 @@ impl Test {
             }
         }
         let passed = cases.len() - failures.len();
-        let mut text = format!("{} on {}: {passed} cases passed, {} failed", built.name, transform.digest().short(), failures.len());
+        let mut text = format!(
+            "{} on {}: {passed} cases passed, {} failed",
+            built.name,
+            transform.digest().short(),
+            failures.len()
+        );
         failures.iter().for_each(|failure| text.push_str(&format!("\n{failure}")));
         let data = json!({"name": built.name, "digest": transform.digest(), "passed": passed, "failures": failures});
         context.output.result(text, &data)?;
@@ -98,8 +106,8 @@ fn read(path: &Path) -> Result<Vec<Case>> {
     let shown = || path.display().to_string();
     match fs::read_to_string(path) {
         Ok(text) => {
-            let cases: Result<Cases> =
-                toml::from_str(&text).map_err(|error| Error::invalid(error.to_string().trim_end().to_owned()));
+            let cases: Result<Cases> = toml::from_str(&text)
+                .map_err(|error| Error::invalid(error.to_string().trim_end().to_owned()));
             Ok(cases.context(shown)?.case)
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -130,7 +138,8 @@ impl Case {
         let mut params = BTreeMap::new();
         for field in &signature.params {
             if let Some(value) = self.params.get(&field.name) {
-                let scalar = Scalar::from_json(value, field.data_type).context(|| format!("param {}", field.name))?;
+                let scalar = Scalar::from_json(value, field.data_type)
+                    .context(|| format!("param {}", field.name))?;
                 params.insert(field.name.clone(), scalar);
             }
         }
@@ -172,12 +181,19 @@ impl Case {
 fn known(what: &str, given: &BTreeMap<String, Value>, fields: &[Field]) -> Result<()> {
     let names = || fields.iter().map(|field| field.name.as_str());
     match given.keys().find(|name| !names().any(|known| known == name.as_str())) {
-        Some(name) => Err(Error::invalid(format!("no {what} \"{name}\"")).with_hint(did_you_mean(name, names()))),
+        Some(name) => {
+            Err(Error::invalid(format!("no {what} \"{name}\""))
+                .with_hint(did_you_mean(name, names())))
+        }
         None => Ok(()),
     }
 }
 
-fn columns(values: &BTreeMap<String, Value>, fields: &[Field], rows: usize) -> Result<Vec<ArrayRef>> {
+fn columns(
+    values: &BTreeMap<String, Value>,
+    fields: &[Field],
+    rows: usize,
+) -> Result<Vec<ArrayRef>> {
     let column = |field: &Field| {
         let value = values.get(&field.name).cloned().unwrap_or_default();
         column_from_json(&vec![value; rows], field.data_type).context(|| field.name.clone())
@@ -187,8 +203,11 @@ fn columns(values: &BTreeMap<String, Value>, fields: &[Field], rows: usize) -> R
 
 /// The values of the last row, by field; nulls are left out.
 fn last(fields: &[Field], columns: &[ArrayRef]) -> BTreeMap<String, Value> {
-    let value = |column: &ArrayRef| column_to_json(&column.slice(column.len() - 1, 1)).pop().unwrap_or_default();
-    let named = fields.iter().zip(columns).map(|(field, column)| (field.name.clone(), value(column)));
+    let value = |column: &ArrayRef| {
+        column_to_json(&column.slice(column.len() - 1, 1)).pop().unwrap_or_default()
+    };
+    let named =
+        fields.iter().zip(columns).map(|(field, column)| (field.name.clone(), value(column)));
     named.filter(|(_, value)| !value.is_null()).collect()
 }
 

@@ -87,10 +87,7 @@ impl<'a> Checker<'a> {
                 continue;
             };
             for (key, data_type) in &entity.join_keys {
-                let column = Located {
-                    value: key.clone(),
-                    at: name.at,
-                };
+                let column = Located { value: key.clone(), at: name.at };
                 let reader = format!("join key \"{key}\" of entity \"{}\"", name.value);
                 let mut reading = Reading::of(reading.source, reading.columns);
                 self.read(&mut reading, &column, data_type.value, reader);
@@ -106,11 +103,7 @@ impl<'a> Checker<'a> {
             if let Some(entity) = join_keys.get(name.as_str()) {
                 let message =
                     format!("feature \"{name}\" has the name of a join key of entity \"{entity}\"");
-                self.refuse(
-                    feature.at,
-                    message,
-                    "call the feature otherwise, and name its column",
-                );
+                self.refuse(feature.at, message, "call the feature otherwise, and name its column");
             }
         }
         self.reserved_names(features);
@@ -145,13 +138,10 @@ impl<'a> Checker<'a> {
         if let Some(features) = features {
             self.output_features(used, function, features);
         }
-        let inputs = self
-            .inputs(used, function)
-            .into_iter()
-            .map(|(input, bound)| {
-                let column = self.input_column(reading, used, timestamp, (input, bound))?;
-                Some((input.name.clone(), column))
-            });
+        let inputs = self.inputs(used, function).into_iter().map(|(input, bound)| {
+            let column = self.input_column(reading, used, timestamp, (input, bound))?;
+            Some((input.name.clone(), column))
+        });
         let inputs: Vec<_> = inputs.collect();
         Some(TransformUse {
             function: used.function.value.clone(),
@@ -187,21 +177,14 @@ impl<'a> Checker<'a> {
         used: &UseNode<String>,
         input: &Field,
     ) -> Option<String> {
-        let column = Located {
-            value: input.name.clone(),
-            at: used.function.at,
-        };
-        if reading
-            .columns
-            .is_some_and(|columns| !columns.contains_key(&input.name))
-        {
+        let column = Located { value: input.name.clone(), at: used.function.at };
+        if reading.columns.is_some_and(|columns| !columns.contains_key(&input.name)) {
             let columns = reading.columns.into_iter().flat_map(BTreeMap::keys);
             let hint = match nearest(&input.name, columns.map(String::as_str)) {
                 Some(column) => format!("add inputs = {{ {} = \"{column}\" }}", input.name),
-                None => format!(
-                    "add inputs = {{ {} = … }} with a column of its source",
-                    input.name
-                ),
+                None => {
+                    format!("add inputs = {{ {} = … }} with a column of its source", input.name)
+                }
             };
             self.unbound("input", &used.function, input, &used.inputs, hint);
             return None;
@@ -218,10 +201,7 @@ impl<'a> Checker<'a> {
             nullable: true,
             documentation: String::new(),
         };
-        let read = reading
-            .read
-            .iter()
-            .map(|(name, (data_type, _))| field(name, *data_type));
+        let read = reading.read.iter().map(|(name, (data_type, _))| field(name, *data_type));
         let stored = features.iter().filter_map(|(name, feature)| {
             Some(field(name, feature.value.as_ref()?.data_type.value))
         });
@@ -254,7 +234,5 @@ pub(super) fn finished(nodes: &FeatureNodes) -> Option<BTreeMap<String, Feature>
         description: node.description.clone(),
     };
     let features = nodes.iter();
-    features
-        .map(|(name, node)| Some((name.clone(), feature(node.value.as_ref()?))))
-        .collect()
+    features.map(|(name, node)| Some((name.clone(), feature(node.value.as_ref()?)))).collect()
 }

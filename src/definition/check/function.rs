@@ -50,15 +50,9 @@ impl<'a> Checker<'a> {
     pub(super) fn function(&mut self, used: &Located<FunctionName>) -> Option<&'a Function> {
         let name = &used.value;
         let pinned = *self.transforms.get(&name.transform)?;
-        let function = pinned
-            .functions
-            .iter()
-            .find(|function| function.name == name.function);
+        let function = pinned.functions.iter().find(|function| function.name == name.function);
         if function.is_none() {
-            let known = pinned
-                .functions
-                .iter()
-                .map(|function| function.name.as_str());
+            let known = pinned.functions.iter().map(|function| function.name.as_str());
             let message = format!("{} has no function \"{}\"", name.transform, name.function);
             self.refuse(used.at, message, did_you_mean(&name.function, known));
         }
@@ -136,10 +130,7 @@ impl<'a> Checker<'a> {
         let names = bound.iter().map(|bound| bound.name.value.as_str());
         if nearest(&field.name, names).is_none() {
             let (name, data_type) = (&field.name, field.data_type);
-            let message = format!(
-                "{} lacks its {noun} \"{name}\" ({data_type})",
-                function.value
-            );
+            let message = format!("{} lacks its {noun} \"{name}\" ({data_type})", function.value);
             self.refuse(function.at, message, hint);
         }
     }
@@ -184,11 +175,9 @@ impl<'a> Checker<'a> {
 }
 
 fn other_digest(name: &TransformName, locked: Digest, found: Digest) -> Error {
-    Error::conflict(format!(
-        "{name} is {found} in the registry and {locked} in unskew.lock"
-    ))
-    .with_hint(
-        "what a version names never changes: find out which of the two is meant, \
+    Error::conflict(format!("{name} is {found} in the registry and {locked} in unskew.lock"))
+        .with_hint(
+            "what a version names never changes: find out which of the two is meant, \
          and take the line out of unskew.lock if it is the registry's",
-    )
+        )
 }

@@ -75,22 +75,16 @@ pub fn check(mut parsed: Parsed, environment: &Environment) -> Result<State, Vec
         entities: checker.each(&parsed.entities, Checker::entity),
         sources: checker.each(&parsed.sources, Checker::source),
         feature_views: checker.each(&parsed.feature_views, Checker::feature_view),
-        on_demand_feature_views: checker.each(
-            &parsed.on_demand_feature_views,
-            Checker::on_demand_feature_view,
-        ),
+        on_demand_feature_views: checker
+            .each(&parsed.on_demand_feature_views, Checker::on_demand_feature_view),
         feature_services: checker.each(&parsed.feature_services, Checker::feature_service),
     };
     checker.refuse_cycles();
     let transforms = checker.transforms.iter();
-    let transforms = transforms
-        .map(|(name, pinned)| ((*name).clone(), (*pinned).clone()))
-        .collect();
+    let transforms =
+        transforms.map(|(name, pinned)| ((*name).clone(), (*pinned).clone())).collect();
     match checker.problems.finish(&parsed.files) {
-        problems if problems.is_empty() => Ok(State {
-            definitions,
-            transforms,
-        }),
+        problems if problems.is_empty() => Ok(State { definitions, transforms }),
         problems => Err(problems),
     }
 }
@@ -127,8 +121,7 @@ impl<'a> Checker<'a> {
     }
 
     fn refuse(&mut self, at: At, message: String, hint: impl Into<String>) {
-        self.problems
-            .add(at, Error::invalid(message).with_hint(hint));
+        self.problems.add(at, Error::invalid(message).with_hint(hint));
     }
 
     /// What a name of a kind stands for.

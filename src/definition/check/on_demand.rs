@@ -82,10 +82,7 @@ impl<'a> Checker<'a> {
             }
             Binding::Feature(reference) => {
                 let feature = self.feature(binding.at, reference)?;
-                (
-                    Input::Feature(reference.clone()),
-                    Some(feature.data_type.value),
-                )
+                (Input::Feature(reference.clone()), Some(feature.data_type.value))
             }
         };
         match data_type {
@@ -113,11 +110,7 @@ impl<'a> Checker<'a> {
         let message = format!(
             "input \"{input}\" of {function} has type {wanted}, and {what} type {data_type}"
         );
-        self.refuse(
-            binding.at,
-            message,
-            "what an input is given has the input's type",
-        );
+        self.refuse(binding.at, message, "what an input is given has the input's type");
     }
 
     /// The feature that a reference means.
@@ -135,10 +128,8 @@ impl<'a> Checker<'a> {
 
     /// The features of a view of either kind; `None` where they could not be read.
     pub(super) fn view_features(&mut self, at: At, view: &str) -> Option<&'a FeatureNodes> {
-        let (stored, on_demand) = (
-            &self.parsed.feature_views,
-            &self.parsed.on_demand_feature_views,
-        );
+        let (stored, on_demand) =
+            (&self.parsed.feature_views, &self.parsed.on_demand_feature_views);
         if let Some(node) = stored.get(view) {
             return node.value.features.as_ref();
         }
@@ -179,11 +170,7 @@ impl<'a> Checker<'a> {
         };
         let circle = cycle.join(" → ");
         let message = format!("on-demand feature views read in a circle: {circle} → {first}");
-        self.refuse(
-            node.at,
-            message,
-            "a view reads what can be computed before it",
-        );
+        self.refuse(node.at, message, "a view reads what can be computed before it");
     }
 
     /// The on-demand views that each on-demand view reads.
@@ -202,10 +189,7 @@ impl<'a> Checker<'a> {
 }
 
 fn first_without_reads<'a>(reads: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> Option<&'a str> {
-    reads
-        .iter()
-        .find(|(_, read)| read.is_empty())
-        .map(|(view, _)| *view)
+    reads.iter().find(|(_, read)| read.is_empty()).map(|(view, _)| *view)
 }
 
 /// A cycle in a graph of which every node reads another; `None` where there are no nodes. It

@@ -31,10 +31,7 @@ impl<'a> Checker<'a> {
                 features.push(reference);
             }
         }
-        Some(FeatureService {
-            features,
-            about: node.about.clone(),
-        })
+        Some(FeatureService { features, about: node.about.clone() })
     }
 
     /// The features that a member stands for, as far as they exist; those of a view by name.
@@ -47,10 +44,8 @@ impl<'a> Checker<'a> {
             Member::View(view) => {
                 let features = self.view_features(member.at, view);
                 let names = features.into_iter().flat_map(|features| features.keys());
-                let reference = |feature: &String| FeatureRef {
-                    view: view.clone(),
-                    feature: feature.clone(),
-                };
+                let reference =
+                    |feature: &String| FeatureRef { view: view.clone(), feature: feature.clone() };
                 names.map(reference).collect()
             }
         }

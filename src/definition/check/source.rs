@@ -40,12 +40,7 @@ impl<'a> Checker<'a> {
         let mut reading = Reading::of(subject.name, columns);
         for (key, column) in [("timestamp", &node.timestamp), ("created", &node.created)] {
             if let Some(column) = column {
-                self.read(
-                    &mut reading,
-                    column,
-                    DataType::Timestamp,
-                    format!("\"{key}\""),
-                );
+                self.read(&mut reading, column, DataType::Timestamp, format!("\"{key}\""));
             }
         }
         Some(Source {
@@ -133,18 +128,12 @@ impl<'a> Checker<'a> {
 
 impl<'a> Reading<'a> {
     pub(super) fn of(source: &'a str, columns: Option<&'a BTreeMap<String, Column>>) -> Self {
-        Self {
-            source,
-            columns,
-            read: BTreeMap::new(),
-        }
+        Self { source, columns, read: BTreeMap::new() }
     }
 }
 
 fn readable_as(held: DataType) -> String {
-    let types = DataType::ALL
-        .into_iter()
-        .filter(|wider| held.widens_to(*wider));
+    let types = DataType::ALL.into_iter().filter(|wider| held.widens_to(*wider));
     let types: Vec<_> = types.map(DataType::name).collect();
     let types = types.join(" or ");
     format!("a column of {held} can be read as {types}; a SQL source can cast it to other types")

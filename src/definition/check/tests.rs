@@ -31,10 +31,7 @@ customer.toml:23: not TOML: invalid basic string, expected `"`
 "#,
     );
     check(
-        &[
-            (r#"ttl = "365d""#, r#"ttl = "365d"#),
-            ("score = {", "source = {"),
-        ],
+        &[(r#"ttl = "365d""#, r#"ttl = "365d"#), ("score = {", "source = {")],
         r#"
 customer.toml:23: not TOML: invalid basic string, expected `"`
     ttl = "365d
@@ -58,10 +55,7 @@ customer.toml:1: not TOML: unclosed table, expected `]`
 "#,
     );
     check(
-        &[(
-            r#"owner = "growth@example.com""#,
-            "owner = \"growth@example.com\"\nowner = \"me\"",
-        )],
+        &[(r#"owner = "growth@example.com""#, "owner = \"growth@example.com\"\nowner = \"me\"")],
         r#"
 customer.toml:5: not TOML: duplicate key
     owner = "me"
@@ -231,10 +225,7 @@ hint: as in features = { spend_30d = "float64" }
 "#,
     );
     check(
-        &[(
-            r#"features = { unit_price = "float64" }"#,
-            r#"features = ["unit_price"]"#,
-        )],
+        &[(r#"features = { unit_price = "float64" }"#, r#"features = ["unit_price"]"#)],
         r#"
 models.toml:8: "features" of feature view "basket" is a list and should be a table
     features = ["unit_price"]
@@ -243,10 +234,7 @@ hint: as in features = { spend_30d = "float64" }
 "#,
     );
     check(
-        &[(
-            r#"features = ["purchases:spend_30d", "basket", "risk:score"]"#,
-            "features = []",
-        )],
+        &[(r#"features = ["purchases:spend_30d", "basket", "risk:score"]"#, "features = []")],
         r#"
 models.toml:21: "features" of feature service "churn" is empty and should be a list of features
     features = []
@@ -255,10 +243,7 @@ hint: as in features = ["purchases:spend_30d", "basket"]
 "#,
     );
     check(
-        &[(
-            r#"features = ["purchases:spend_30d", "basket", "risk:score"]"#,
-            "",
-        )],
+        &[(r#"features = ["purchases:spend_30d", "basket", "risk:score"]"#, "")],
         r#"
 models.toml:20: feature service "churn" lacks "features"
     [feature_service.churn]
@@ -300,10 +285,7 @@ hint: a name is lower-case letters, digits and single underscores, starts with a
     );
     check(
         &[
-            (
-                "[on_demand_feature_view.risk]",
-                "[on_demand_feature_view.purchases]",
-            ),
+            ("[on_demand_feature_view.risk]", "[on_demand_feature_view.purchases]"),
             (r#", "risk:score""#, ""),
         ],
         r#"
@@ -315,10 +297,7 @@ hint: it is taken at customer.toml:20
     );
     check(
         &[
-            (
-                "[on_demand_feature_view.risk]",
-                "[on_demand_feature_view.request]",
-            ),
+            ("[on_demand_feature_view.risk]", "[on_demand_feature_view.request]"),
             (r#", "risk:score""#, ""),
         ],
         r#"
@@ -329,10 +308,7 @@ hint: inputs write request:column for what a request brings
 "#,
     );
     check(
-        &[
-            ("spend_30d = {", "created = {"),
-            (r#""purchases:spend_30d", "#, ""),
-        ],
+        &[("spend_30d = {", "created = {"), (r#""purchases:spend_30d", "#, "")],
         r#"
 customer.toml:27: no feature can be called "created"
     created = { type = "float64", column = "spend", default = 0, description = "In dollars." }
@@ -341,10 +317,7 @@ hint: rows have columns of the names event_timestamp and created besides
 "#,
     );
     check(
-        &[
-            ("spend_30d = {", "customer_id = {"),
-            (r#""purchases:spend_30d", "#, ""),
-        ],
+        &[("spend_30d = {", "customer_id = {"), (r#""purchases:spend_30d", "#, "")],
         r#"
 customer.toml:27: feature "customer_id" has the name of a join key of entity "customer"
     customer_id = { type = "float64", column = "spend", default = 0, description = "In dollars." }
@@ -424,10 +397,7 @@ hint: a column of int64 can be read as int64; a SQL source can cast it to other 
 "#,
     );
     check(
-        &[(
-            r#"customer_id = "int64""#,
-            r#"customer_id = "int64", shop_id = "utf8""#,
-        )],
+        &[(r#"customer_id = "int64""#, r#"customer_id = "int64", shop_id = "utf8""#)],
         r#"
 customer.toml:21: source "history" has no column "shop_id" for join key "shop_id" of entity "customer"
     entities = ["customer"]
@@ -449,10 +419,7 @@ hint: did you mean "customer"?
 "#,
     );
     check(
-        &[(
-            r#"entities = ["customer"]"#,
-            r#"entities = ["customer", "customer"]"#,
-        )],
+        &[(r#"entities = ["customer"]"#, r#"entities = ["customer", "customer"]"#)],
         r#"
 customer.toml:21: entity "customer" is there twice
     entities = ["customer", "customer"]
@@ -622,10 +589,7 @@ hint: as in features = { spend_30d = "float64" }
 "#,
     );
     check(
-        &[(
-            r#"purchases_30d = "int64""#,
-            r#"purchases_30d = { column = "purchases_30d" }"#,
-        )],
+        &[(r#"purchases_30d = "int64""#, r#"purchases_30d = { column = "purchases_30d" }"#)],
         r#"
 customer.toml:26: feature "purchases_30d" of feature view "purchases" lacks "type"
     purchases_30d = { column = "purchases_30d" }
@@ -689,14 +653,8 @@ hint: as in inputs = { amount = "amount_usd" }
             ),
             ("purchases_30d = \"int64\"\n", ""),
             (r#""spend""#, r#""amount_usd""#),
-            (
-                r#""float64", column = "amount_usd""#,
-                r#""float64", column = "price""#,
-            ),
-            (
-                r#""timestamp""#,
-                r#"{ type = "timestamp", column = "ordered_at" }"#,
-            ),
+            (r#""float64", column = "amount_usd""#, r#""float64", column = "price""#),
+            (r#""timestamp""#, r#"{ type = "timestamp", column = "ordered_at" }"#),
         ],
         r#"
 customer.toml:27: column "items" is read as int64 for feature "a" and as float64 for feature "b"
@@ -785,10 +743,7 @@ hint: add inputs = { amount = "amount_usd" }
     check(
         &[
             ("inputs = { amount = \"amount_usd\" }\n", ""),
-            (
-                "source = \"orders\"\ntransform",
-                "source = \"history\"\ntransform",
-            ),
+            ("source = \"orders\"\ntransform", "source = \"history\"\ntransform"),
         ],
         r#"
 models.toml:4: commerce/basket@1.0.0#basket lacks its input "items" (int64)
@@ -802,10 +757,7 @@ hint: add inputs = { amount = … } with a column of its source
 "#,
     );
     check(
-        &[(
-            r#"inputs = { amount = "amount_usd" }"#,
-            r#"inputs = { amount = "country" }"#,
-        )],
+        &[(r#"inputs = { amount = "amount_usd" }"#, r#"inputs = { amount = "country" }"#)],
         r#"
 models.toml:5: input "amount" of commerce/basket@1.0.0#basket has type float64, and column "country" of source "orders" type utf8
     inputs = { amount = "country" }
@@ -814,10 +766,7 @@ hint: a column of utf8 can be read as utf8; a SQL source can cast it to other ty
 "#,
     );
     check(
-        &[(
-            r#"inputs = { amount = "amount_usd" }"#,
-            r#"inputs = { amount = "items" }"#,
-        )],
+        &[(r#"inputs = { amount = "amount_usd" }"#, r#"inputs = { amount = "items" }"#)],
         r#"
 models.toml:5: column "items" is read as int64 for input "items" of commerce/basket@1.0.0#basket and as float64 for input "amount" of commerce/basket@1.0.0#basket
     inputs = { amount = "items" }
@@ -826,10 +775,7 @@ hint: read it as one type, or give it two names in a SQL source
 "#,
     );
     check(
-        &[(
-            r#"inputs = { amount = "amount_usd" }"#,
-            "inputs = { amount = 5 }",
-        )],
+        &[(r#"inputs = { amount = "amount_usd" }"#, "inputs = { amount = 5 }")],
         r#"
 models.toml:5: input "amount" of feature view "basket" is an integer and should be a string
     inputs = { amount = 5 }
@@ -864,10 +810,7 @@ models.toml:6: param "mean" of commerce/basket@1.0.0#basket: "high" is not a val
 "#,
     );
     check(
-        &[(
-            "params = { mean = 37.2 }",
-            "params = { mean = 37.2, std = 11 }",
-        )],
+        &[("params = { mean = 37.2 }", "params = { mean = 37.2, std = 11 }")],
         r#"
 models.toml:6: commerce/basket@1.0.0#basket has no param "std"
     params = { mean = 37.2, std = 11 }
@@ -907,10 +850,7 @@ hint: add transform = "commerce/basket@1.0.0#basket"
 "#,
     );
     check(
-        &[(
-            r#""purchases:first_purchase_at""#,
-            r#""purchases.first_purchase_at""#,
-        )],
+        &[(r#""purchases:first_purchase_at""#, r#""purchases.first_purchase_at""#)],
         r#"
 models.toml:12: input "moment" of on-demand feature view "user_age": not an input: "purchases.first_purchase_at"
     inputs = { moment = "purchases.first_purchase_at" }
@@ -928,10 +868,7 @@ hint: a name is lower-case letters, digits and single underscores, starts with a
 "#,
     );
     check(
-        &[(
-            r#""purchases:first_purchase_at""#,
-            r#""purchase:first_purchase_at""#,
-        )],
+        &[(r#""purchases:first_purchase_at""#, r#""purchase:first_purchase_at""#)],
         r#"
 models.toml:12: there is no feature view "purchase"
     inputs = { moment = "purchase:first_purchase_at" }
@@ -940,10 +877,7 @@ hint: did you mean "purchases"?
 "#,
     );
     check(
-        &[(
-            r#""purchases:first_purchase_at""#,
-            r#""purchases:first_purchase""#,
-        )],
+        &[(r#""purchases:first_purchase_at""#, r#""purchases:first_purchase""#)],
         r#"
 models.toml:12: feature view "purchases" has no feature "first_purchase"
     inputs = { moment = "purchases:first_purchase" }
@@ -952,10 +886,7 @@ hint: did you mean "first_purchase_at"?
 "#,
     );
     check(
-        &[(
-            r#""purchases:first_purchase_at""#,
-            r#""purchases:spend_30d""#,
-        )],
+        &[(r#""purchases:first_purchase_at""#, r#""purchases:spend_30d""#)],
         r#"
 models.toml:12: input "moment" of commerce/user_age@1.0.0#years_since has type timestamp, and feature purchases:spend_30d type float64
     inputs = { moment = "purchases:spend_30d" }
@@ -1122,26 +1053,14 @@ fn what_is_left_out_has_a_meaning() {
     let definitions = state(&[]).definitions;
     let basket = &definitions.feature_views["basket"];
     let transform = basket.transform.as_ref().unwrap();
-    assert_eq!(
-        transform.inputs["event_time"], "ordered_at",
-        "the time of the row"
-    );
-    assert_eq!(
-        transform.inputs["items"], "items",
-        "the column of the same name"
-    );
+    assert_eq!(transform.inputs["event_time"], "ordered_at", "the time of the row");
+    assert_eq!(transform.inputs["items"], "items", "the column of the same name");
     assert!(basket.online);
     let user_age = &definitions.on_demand_feature_views["user_age"].transform;
     assert_eq!(user_age.inputs["event_time"], Input::EventTime);
-    let churn: Vec<_> = definitions.feature_services["churn"]
-        .features
-        .iter()
-        .collect();
+    let churn: Vec<_> = definitions.feature_services["churn"].features.iter().collect();
     let churn: Vec<_> = churn.iter().map(ToString::to_string).collect();
-    assert_eq!(
-        churn,
-        ["purchases:spend_30d", "basket:unit_price", "risk:score"]
-    );
+    assert_eq!(churn, ["purchases:spend_30d", "basket:unit_price", "risk:score"]);
 }
 
 #[test]
@@ -1156,15 +1075,8 @@ fn what_has_to_be_looked_up_is_known_before_the_check() {
     let parsed = parse(edited(&[("source = \"history\"", "source = 5")]));
     let sources: Vec<_> = parsed.sources().map(|(name, _)| name).collect();
     assert_eq!(sources, ["history", "orders"]);
-    let transforms: Vec<_> = parsed
-        .transforms()
-        .into_iter()
-        .map(ToString::to_string)
-        .collect();
-    assert_eq!(
-        transforms,
-        ["commerce/basket@1.0.0", "commerce/user_age@1.0.0"]
-    );
+    let transforms: Vec<_> = parsed.transforms().into_iter().map(ToString::to_string).collect();
+    assert_eq!(transforms, ["commerce/basket@1.0.0", "commerce/user_age@1.0.0"]);
 }
 
 /// The declarations of the project, one text each.
@@ -1172,10 +1084,7 @@ fn declarations() -> Vec<String> {
     let mut declarations: Vec<String> = Vec::new();
     for file in files() {
         for part in file.text.split("\n\n") {
-            match (
-                declarations.last_mut(),
-                part.split(']').next().unwrap().matches('.').count(),
-            ) {
+            match (declarations.last_mut(), part.split(']').next().unwrap().matches('.').count()) {
                 (Some(last), 2) => last.push_str(&format!("\n{part}\n")),
                 _ => declarations.push(format!("{part}\n")),
             }

@@ -31,9 +31,7 @@ pub(super) fn of(state: &State, kind: DefinitionKind) -> BTreeMap<&str, Fields> 
         fields: impl Fn(&'a T) -> Fields,
     ) -> BTreeMap<&'a str, Fields> {
         let definitions = definitions.iter();
-        definitions
-            .map(|(name, definition)| (name.as_str(), fields(definition)))
-            .collect()
+        definitions.map(|(name, definition)| (name.as_str(), fields(definition))).collect()
     }
     let definitions = &state.definitions;
     match kind {
@@ -42,20 +40,15 @@ pub(super) fn of(state: &State, kind: DefinitionKind) -> BTreeMap<&str, Fields> 
         DefinitionKind::FeatureView => {
             each(&definitions.feature_views, |view| feature_view(state, view))
         }
-        DefinitionKind::OnDemandFeatureView => each(&definitions.on_demand_feature_views, |view| {
-            on_demand(state, view)
-        }),
+        DefinitionKind::OnDemandFeatureView => {
+            each(&definitions.on_demand_feature_views, |view| on_demand(state, view))
+        }
         DefinitionKind::FeatureService => each(&definitions.feature_services, service),
     }
 }
 
 fn about(about: &About) -> Fields {
-    let About {
-        description,
-        owner,
-        team,
-        tags,
-    } = about;
+    let About { description, owner, team, tags } = about;
     let said = [
         ("description", description.clone()),
         ("owner", owner.clone()),
@@ -71,10 +64,7 @@ fn put(fields: &mut Fields, field: impl Into<String>, text: impl ToString) {
 }
 
 fn entity(entity: &Entity) -> Fields {
-    let Entity {
-        join_keys,
-        about: said,
-    } = entity;
+    let Entity { join_keys, about: said } = entity;
     let mut fields = about(said);
     for (key, data_type) in join_keys {
         put(&mut fields, format!("join_keys.{key}"), data_type);
@@ -83,13 +73,7 @@ fn entity(entity: &Entity) -> Fields {
 }
 
 fn source(source: &Source) -> Fields {
-    let Source {
-        data,
-        timestamp,
-        created,
-        visible,
-        about: said,
-    } = source;
+    let Source { data, timestamp, created, visible, about: said } = source;
     let mut fields = about(said);
     match data {
         SourceData::Path(path) => put(&mut fields, "path", path),
@@ -106,15 +90,7 @@ fn source(source: &Source) -> Fields {
 }
 
 fn feature_view(state: &State, view: &FeatureView) -> Fields {
-    let FeatureView {
-        entities,
-        source,
-        ttl,
-        online,
-        transform,
-        features,
-        about: said,
-    } = view;
+    let FeatureView { entities, source, ttl, online, transform, features, about: said } = view;
     let mut fields = about(said);
     put(&mut fields, "entities", entities.join("\n"));
     put(&mut fields, "source", source);
@@ -132,11 +108,7 @@ fn feature_view(state: &State, view: &FeatureView) -> Fields {
 }
 
 fn on_demand(state: &State, view: &OnDemandFeatureView) -> Fields {
-    let OnDemandFeatureView {
-        transform,
-        features,
-        about: said,
-    } = view;
+    let OnDemandFeatureView { transform, features, about: said } = view;
     let mut fields = about(said);
     put_use(&mut fields, state, transform, |input| match input {
         Input::Feature(feature) => feature.to_string(),
@@ -153,12 +125,7 @@ fn put_use<B>(
     used: &TransformUse<B>,
     show: impl Fn(&B) -> String,
 ) {
-    let TransformUse {
-        function,
-        inputs,
-        params,
-        on_error,
-    } = used;
+    let TransformUse { function, inputs, params, on_error } = used;
     put(fields, "transform", function);
     if let Some(pinned) = state.transforms.get(&function.transform) {
         put(fields, "digest", pinned.digest);
@@ -176,12 +143,7 @@ fn put_use<B>(
 
 fn put_features(fields: &mut Fields, features: &BTreeMap<String, Feature>) {
     for (name, feature) in features {
-        let Feature {
-            data_type,
-            column,
-            default,
-            description,
-        } = feature;
+        let Feature { data_type, column, default, description } = feature;
         let field = format!("features.{name}");
         if column != name {
             put(fields, format!("{field}.column"), column);
@@ -197,10 +159,7 @@ fn put_features(fields: &mut Fields, features: &BTreeMap<String, Feature>) {
 }
 
 fn service(service: &FeatureService) -> Fields {
-    let FeatureService {
-        features,
-        about: said,
-    } = service;
+    let FeatureService { features, about: said } = service;
     let mut fields = about(said);
     let features: Vec<_> = features.iter().map(ToString::to_string).collect();
     put(&mut fields, "features", features.join("\n"));

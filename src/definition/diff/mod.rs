@@ -80,11 +80,7 @@ impl Diff {
             }
         }
         let readers = [readers(&old.definitions), readers(&new.definitions)];
-        for change in diff
-            .changes
-            .iter_mut()
-            .filter(|change| change.changes_values())
-        {
+        for change in diff.changes.iter_mut().filter(|change| change.changes_values()) {
             let key = (change.kind, change.name.as_str());
             let services = readers.iter().flat_map(|readers| readers.get(&key));
             change.services = services.flatten().map(|name| (*name).to_owned()).collect();
@@ -114,10 +110,7 @@ impl Change {
         match self.action {
             Action::Add => false,
             Action::Remove => true,
-            Action::Change => self
-                .fields
-                .iter()
-                .any(|change| !is_said_only(&change.field)),
+            Action::Change => self.fields.iter().any(|change| !is_said_only(&change.field)),
         }
     }
 }
@@ -134,20 +127,12 @@ fn change(
         (Some(_), None) => (Action::Remove, Vec::new()),
         (None, _) => (Action::Add, Vec::new()),
     };
-    Some(Change {
-        action,
-        kind,
-        name: name.to_owned(),
-        fields,
-        services: BTreeSet::new(),
-    })
+    Some(Change { action, kind, name: name.to_owned(), fields, services: BTreeSet::new() })
 }
 
 fn field_changes(old: &Fields, new: &Fields) -> Vec<FieldChange> {
     let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
-    let changed = names
-        .into_iter()
-        .filter(|name| old.get(*name) != new.get(*name));
+    let changed = names.into_iter().filter(|name| old.get(*name) != new.get(*name));
     let change = |name: &String| FieldChange {
         field: name.clone(),
         was: old.get(name).cloned(),

@@ -20,10 +20,7 @@ fn check(edits: &[(&str, &str)], expect: &str) {
 #[test]
 fn nothing() {
     check(&[], "Nothing to change.");
-    check(
-        &[("\nFROM orders\n", "\nFROM orders\n\n")],
-        "Nothing to change.",
-    );
+    check(&[("\nFROM orders\n", "\nFROM orders\n\n")], "Nothing to change.");
     assert!(diff(&[]).is_empty());
 }
 
@@ -121,10 +118,7 @@ Plan: 0 to add, 1 to change, 0 to remove.
 fn what_comes_and_goes() {
     check(
         &[
-            (
-                "[on_demand_feature_view.user_age]",
-                "[on_demand_feature_view.years]",
-            ),
+            ("[on_demand_feature_view.user_age]", "[on_demand_feature_view.years]"),
             ("\"user_age:age\"", "\"years:age\""),
             ("\"basket\", \"risk:score\"", "\"risk:score\""),
             (
@@ -169,24 +163,16 @@ fn programs_read_it_as_json() {
 
 #[test]
 fn no_change_of_values_goes_unseen() {
-    let runtime = RuntimeRef {
-        name: "runtime".into(),
-        digest: Digest::of("runtime"),
-    };
+    let runtime = RuntimeRef { name: "runtime".into(), digest: Digest::of("runtime") };
     let old = state(&[]);
     let before = Fingerprints::of(&old, &runtime).unwrap();
     for (from, to, _) in EDITS {
         let new = state(&[(from, to)]);
         let after = Fingerprints::of(&new, &runtime).unwrap();
         let churn = &new.definitions.feature_services["churn"].features;
-        let changed = churn
-            .iter()
-            .any(|feature| before.feature(feature) != after.feature(feature));
+        let changed = churn.iter().any(|feature| before.feature(feature) != after.feature(feature));
         let diff = Diff::between(&old, &new);
-        let reached = diff
-            .changes
-            .iter()
-            .any(|change| change.services.contains("churn"));
+        let reached = diff.changes.iter().any(|change| change.services.contains("churn"));
         assert!(reached || !changed, "after {from:?} to {to:?}: {diff}");
         assert!(!diff.is_empty(), "after {from:?} to {to:?}");
     }

@@ -14,16 +14,8 @@ impl fmt::Display for Diff {
         for change in &self.changes {
             writeln!(f, "{change}")?;
         }
-        let Self {
-            add,
-            change,
-            remove,
-            changes: _,
-        } = self;
-        write!(
-            f,
-            "\nPlan: {add} to add, {change} to change, {remove} to remove."
-        )
+        let Self { add, change, remove, changes: _ } = self;
+        write!(f, "\nPlan: {add} to add, {change} to change, {remove} to remove.")
     }
 }
 
@@ -55,10 +47,8 @@ impl fmt::Display for FieldChange {
             (Some(was), Some(is)) if was.contains('\n') || is.contains('\n') => {
                 write!(f, "~ {field}:")?;
                 let (gone, come) = lines_between(was, is);
-                gone.iter()
-                    .try_for_each(|line| write!(f, "\n        - {line}"))?;
-                come.iter()
-                    .try_for_each(|line| write!(f, "\n        + {line}"))
+                gone.iter().try_for_each(|line| write!(f, "\n        - {line}"))?;
+                come.iter().try_for_each(|line| write!(f, "\n        + {line}"))
             }
             (Some(was), Some(is)) => write!(f, "~ {field}: {} → {}", short(was), short(is)),
             (Some(was), None) => write!(f, "- {field}: {}", short(was)),
@@ -70,11 +60,7 @@ impl fmt::Display for FieldChange {
 /// The lines of each text between those that both begin with and those that both end with.
 fn lines_between<'a>(was: &'a str, is: &'a str) -> (Vec<&'a str>, Vec<&'a str>) {
     let (mut was, mut is): (Vec<_>, Vec<_>) = (was.lines().collect(), is.lines().collect());
-    let same = was
-        .iter()
-        .zip(&is)
-        .take_while(|(was, is)| was == is)
-        .count();
+    let same = was.iter().zip(&is).take_while(|(was, is)| was == is).count();
     was.drain(..same);
     is.drain(..same);
     let tails = was.iter().rev().zip(is.iter().rev());

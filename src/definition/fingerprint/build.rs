@@ -24,11 +24,7 @@ pub(super) struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     pub(super) fn new(state: &'a State, runtime: &'a RuntimeRef) -> Self {
-        Self {
-            state,
-            runtime,
-            prints: Fingerprints::default(),
-        }
+        Self { state, runtime, prints: Fingerprints::default() }
     }
 
     pub(super) fn build(mut self) -> Result<Fingerprints> {
@@ -71,19 +67,14 @@ impl<'a> Builder<'a> {
 
     fn feature(&mut self, view: &str, feature: &str, document: Value) -> Result<()> {
         let digest = self.document(document)?;
-        let reference = FeatureRef {
-            view: view.to_owned(),
-            feature: feature.to_owned(),
-        };
+        let reference = FeatureRef { view: view.to_owned(), feature: feature.to_owned() };
         self.prints.features.insert(reference, digest);
         Ok(())
     }
 
     fn rows(&mut self, view: &FeatureView) -> Result<Digest> {
         let sources = &self.state.definitions.sources;
-        let source = sources
-            .get(&view.source)
-            .ok_or_else(|| missing(&view.source))?;
+        let source = sources.get(&view.source).ok_or_else(|| missing(&view.source))?;
         let source = self.source(source)?;
         let mut document = match &view.transform {
             Some(used) => self.computation(used, |column| Ok(json!({ "column": column })))?,
@@ -112,12 +103,7 @@ impl<'a> Builder<'a> {
 
     /// Computes the on-demand feature views, each after those it reads.
     fn on_demand(&mut self) -> Result<()> {
-        let mut waiting: Vec<_> = self
-            .state
-            .definitions
-            .on_demand_feature_views
-            .iter()
-            .collect();
+        let mut waiting: Vec<_> = self.state.definitions.on_demand_feature_views.iter().collect();
         while !waiting.is_empty() {
             let (ready, rest): (Vec<_>, Vec<_>) =
                 waiting.iter().partition(|(_, view)| self.is_ready(view));
@@ -127,8 +113,7 @@ impl<'a> Builder<'a> {
                 )));
             }
             for (name, view) in ready {
-                self.computed(name, view)
-                    .map_err(|error| error.context(name))?;
+                self.computed(name, view).map_err(|error| error.context(name))?;
             }
             waiting = rest;
         }
@@ -152,12 +137,7 @@ impl<'a> Builder<'a> {
             Input::EventTime => Ok("event_time".into()),
         })?;
         for (feature_name, feature) in &view.features {
-            let Feature {
-                data_type,
-                column,
-                default,
-                description: _,
-            } = feature;
+            let Feature { data_type, column, default, description: _ } = feature;
             let mut document = computation.clone();
             document.insert("kind".into(), "on_demand_feature".into());
             document.insert("output".into(), json!(column));
@@ -174,17 +154,10 @@ impl<'a> Builder<'a> {
         used: &TransformUse<B>,
         input: impl Fn(&B) -> Result<Value>,
     ) -> Result<Map<String, Value>> {
-        let TransformUse {
-            function,
-            inputs,
-            params,
-            on_error,
-        } = used;
+        let TransformUse { function, inputs, params, on_error } = used;
         let pinned = self.state.transforms.get(&function.transform);
         let pinned = pinned.ok_or_else(|| missing(&function.transform.to_string()))?;
-        let inputs = inputs
-            .iter()
-            .map(|(name, bound)| Ok((name.clone(), input(bound)?)));
+        let inputs = inputs.iter().map(|(name, bound)| Ok((name.clone(), input(bound)?)));
         let inputs = inputs.collect::<Result<Map<_, _>>>()?;
         Ok(Map::from_iter([
             (
@@ -216,10 +189,7 @@ pub(in crate::definition) fn mentioned<'a>(
     let mut queries = vec![query];
     while let Some(query) = queries.pop() {
         let words: BTreeSet<String> = words(query).collect();
-        let named = definitions
-            .sources
-            .iter()
-            .filter(|(name, _)| words.contains(*name));
+        let named = definitions.sources.iter().filter(|(name, _)| words.contains(*name));
         for (name, source) in named {
             let is_new = mentioned.insert(name.as_str(), &source.data).is_none();
             if let (true, SourceData::Sql(query)) = (is_new, &source.data) {

@@ -91,10 +91,7 @@ impl Walk<'_> {
     fn documents(&mut self, path: &str, (was, is): (Digest, Digest)) {
         let found = (self.documents.0.get(&was), self.documents.1.get(&is));
         let (Some(Value::Object(was)), Some(Value::Object(is))) = found else {
-            let (was, is) = (
-                Value::String(was.to_string()),
-                Value::String(is.to_string()),
-            );
+            let (was, is) = (Value::String(was.to_string()), Value::String(is.to_string()));
             return self.differ(path, Class::Definition, &was, &is);
         };
         // Documents of two kinds differ in everything: the kinds say it all.
@@ -124,12 +121,7 @@ impl Walk<'_> {
             path => format!("{path}.{key}"),
         };
         let (was, is) = (was.get(key), is.get(key));
-        self.values(
-            path,
-            class,
-            was.unwrap_or(&Value::Null),
-            is.unwrap_or(&Value::Null),
-        );
+        self.values(path, class, was.unwrap_or(&Value::Null), is.unwrap_or(&Value::Null));
     }
 
     fn values(&mut self, path: String, class: Class, was: &Value, is: &Value) {
@@ -140,10 +132,7 @@ impl Walk<'_> {
                     self.entry(&path, key, class, was, is);
                 }
             }
-            _ => match (
-                reference(was, self.documents.0),
-                reference(is, self.documents.1),
-            ) {
+            _ => match (reference(was, self.documents.0), reference(is, self.documents.1)) {
                 (Some(was), Some(is)) => self.waiting.push_back((path, (was, is))),
                 _ => self.differ(&path, class, was, is),
             },

@@ -43,10 +43,7 @@ pub struct Parsed {
 /// of them, together with its own.
 pub fn parse(mut files: Vec<File>) -> Parsed {
     files.sort_by(|a, b| a.path.cmp(&b.path));
-    let mut parsed = Parsed {
-        complete: true,
-        ..Parsed::default()
-    };
+    let mut parsed = Parsed { complete: true, ..Parsed::default() };
     for index in 0..files.len() {
         parsed.read_file(&files, index);
     }
@@ -69,19 +66,15 @@ impl Parsed {
 
     /// Every use of a transform, each with its place, in the order of the views' names.
     pub(super) fn uses(&self) -> impl Iterator<Item = Located<&TransformName>> {
-        let stored = self
-            .feature_views
-            .values()
-            .filter_map(|view| match &view.value.origin {
-                Origin::Function(Some(used)) => Some(&used.function),
-                _ => None,
-            });
+        let stored = self.feature_views.values().filter_map(|view| match &view.value.origin {
+            Origin::Function(Some(used)) => Some(&used.function),
+            _ => None,
+        });
         let on_demand = self.on_demand_feature_views.values();
         let on_demand = on_demand.filter_map(|view| Some(&view.value.transform.as_ref()?.function));
-        stored.chain(on_demand).map(|function| Located {
-            value: &function.value.transform,
-            at: function.at,
-        })
+        stored
+            .chain(on_demand)
+            .map(|function| Located { value: &function.value.transform, at: function.at })
     }
 
     fn read_file(&mut self, files: &[File], index: usize) {
@@ -104,9 +97,7 @@ impl Parsed {
     }
 
     fn read_kind(&mut self, files: &[File], key: &Located<String>, value: Value<'_>) {
-        let kind = DefinitionKind::ALL
-            .into_iter()
-            .find(|kind| kind.key() == key.value);
+        let kind = DefinitionKind::ALL.into_iter().find(|kind| kind.key() == key.value);
         match (kind, value.value.as_table()) {
             (Some(kind), Some(table)) => {
                 let (good, bad): (Vec<_>, Vec<_>) =
@@ -161,11 +152,7 @@ impl Parsed {
                 insert(&mut self.feature_views, name, read::feature_view(table));
             }
             DefinitionKind::OnDemandFeatureView => {
-                insert(
-                    &mut self.on_demand_feature_views,
-                    name,
-                    read::on_demand(table),
-                );
+                insert(&mut self.on_demand_feature_views, name, read::on_demand(table));
             }
             DefinitionKind::FeatureService => {
                 insert(&mut self.feature_services, name, read::service(table));
@@ -177,8 +164,7 @@ impl Parsed {
     fn refuse_bare(&mut self, kind: DefinitionKind, at: At, message: String) {
         self.complete = false;
         let hint = format!("every {kind} has a name, as in [{}.a_name]", kind.key());
-        self.problems
-            .add(at, Error::invalid(message).with_hint(hint));
+        self.problems.add(at, Error::invalid(message).with_hint(hint));
     }
 
     /// Where a name of a kind is taken; views of both kinds share their names.

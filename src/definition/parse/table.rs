@@ -25,19 +25,11 @@ pub(super) struct Key {
 
 impl Key {
     pub(super) const fn required(name: &'static str, example: &'static str) -> Self {
-        Self {
-            name,
-            example,
-            required: true,
-        }
+        Self { name, example, required: true }
     }
 
     pub(super) const fn optional(name: &'static str, example: &'static str) -> Self {
-        Self {
-            name,
-            example,
-            required: false,
-        }
+        Self { name, example, required: false }
     }
 }
 
@@ -69,14 +61,7 @@ impl<'a, 'p> Table<'a, 'p> {
         problems: &'p mut Problems,
     ) -> Self {
         let rest = entries(at, table).map(|(key, value)| (key.value, (key.at, value)));
-        Self {
-            what,
-            at,
-            problems,
-            rest: rest.collect(),
-            asked: Vec::new(),
-            missing: Vec::new(),
-        }
+        Self { what, at, problems, rest: rest.collect(), asked: Vec::new(), missing: Vec::new() }
     }
 
     /// Where a key stands that was not read yet.
@@ -86,9 +71,7 @@ impl<'a, 'p> Table<'a, 'p> {
 
     /// Whether a key is there, or another that looks like a misspelling of it.
     pub(super) fn has_or_misspells(&self, key: Key) -> bool {
-        self.rest
-            .keys()
-            .any(|there| nearest(there, [key.name]).is_some())
+        self.rest.keys().any(|there| nearest(there, [key.name]).is_some())
     }
 
     /// The value of a key, of whatever kind.
@@ -110,10 +93,7 @@ impl<'a, 'p> Table<'a, 'p> {
     /// A string that means something of its own.
     pub(super) fn parsed<T: FromStr<Err = Error>>(&mut self, key: Key) -> Option<Located<T>> {
         let text = self.string(key)?;
-        let parsed = text
-            .value
-            .parse()
-            .map_err(|error: Error| error.context(self.name_of(key)));
+        let parsed = text.value.parse().map_err(|error: Error| error.context(self.name_of(key)));
         let value = self.problems.take(text.at, parsed)?;
         Some(Located { value, at: text.at })
     }
@@ -123,10 +103,7 @@ impl<'a, 'p> Table<'a, 'p> {
         let text = self.string(key)?;
         let known = words.iter().find(|(word, _)| *word == text.value);
         if known.is_none() {
-            let right: Vec<_> = words
-                .iter()
-                .map(|(word, _)| format!("\"{word}\""))
-                .collect();
+            let right: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
             let right = right.join(" or ");
             let found = format!("\"{}\"", text.value);
             self.refuse(key, text.at, &found, &right);
@@ -177,10 +154,7 @@ impl<'a, 'p> Table<'a, 'p> {
         let (found, right) = match value.value.as_str() {
             Some("") => ("empty", "a string with something in it"),
             Some(text) => {
-                return Some(Located {
-                    value: text.to_owned(),
-                    at: value.at,
-                });
+                return Some(Located { value: text.to_owned(), at: value.at });
             }
             None => (kind(value.value), "a string"),
         };
@@ -208,13 +182,11 @@ impl<'a, 'p> Table<'a, 'p> {
         for (key, (at, _)) in &self.rest {
             meant.extend(nearest(key, known()));
             let error = Error::invalid(format!("{} has no key \"{key}\"", self.what));
-            self.problems
-                .add(*at, error.with_hint(did_you_mean(key, known())));
+            self.problems.add(*at, error.with_hint(did_you_mean(key, known())));
         }
         for key in self.missing.iter().filter(|key| !meant.contains(&key.name)) {
             let error = Error::invalid(format!("{} lacks \"{}\"", self.what, key.name));
-            self.problems
-                .add(self.at, error.with_hint(format!("add {}", key.example)));
+            self.problems.add(self.at, error.with_hint(format!("add {}", key.example)));
         }
     }
 }
@@ -227,19 +199,13 @@ fn wrong(what: &str, found: &str, right: &str, example: &str) -> Error {
 /// The entries of a table in the file of `near`, in the order of their keys.
 pub(super) fn entries<'a>(near: At, table: &'a DeTable<'a>) -> impl Iterator<Item = Entry<'a>> {
     table.iter().map(move |(key, value)| {
-        let name = Located {
-            value: key.get_ref().to_string(),
-            at: near.same_file(key.span()),
-        };
+        let name = Located { value: key.get_ref().to_string(), at: near.same_file(key.span()) };
         (name, located(near, value))
     })
 }
 
 fn located<'a>(near: At, value: &'a Spanned<DeValue<'a>>) -> Value<'a> {
-    Located {
-        value: value.get_ref(),
-        at: near.same_file(value.span()),
-    }
+    Located { value: value.get_ref(), at: near.same_file(value.span()) }
 }
 
 /// The kind of a value, with its article.
@@ -260,9 +226,9 @@ pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
 pub(super) fn to_json(value: &DeValue<'_>) -> Option<serde_json::Value> {
     Some(match value {
         DeValue::String(text) => text.as_ref().into(),
-        DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
-            .ok()?
-            .into(),
+        DeValue::Integer(integer) => {
+            i64::from_str_radix(integer.as_str(), integer.radix()).ok()?.into()
+        }
         DeValue::Float(float) => float_to_json(float.as_str().parse().ok()?),
         DeValue::Boolean(boolean) => (*boolean).into(),
         DeValue::Datetime(moment) => moment.to_string().into(),

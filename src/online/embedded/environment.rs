@@ -84,8 +84,7 @@ impl Environment {
     fn open_new(folder: &Path, options: EmbeddedOptions) -> Result<Self> {
         let env = open_env(folder, &options).map_err(|error| explain(error, folder))?;
         refuse_cut_off(&env, folder)?;
-        env.clear_stale_readers()
-            .map_err(|error| explain(error, folder))?;
+        env.clear_stale_readers().map_err(|error| explain(error, folder))?;
         Ok(Self {
             folder: folder.to_owned(),
             options,
@@ -151,10 +150,7 @@ impl Environment {
     }
 
     fn clear_stale_readers(&self) -> Result<bool> {
-        let cleared = self
-            .env
-            .clear_stale_readers()
-            .map_err(|error| self.explain(error))?;
+        let cleared = self.env.clear_stale_readers().map_err(|error| self.explain(error))?;
         Ok(cleared > 0)
     }
 
@@ -194,9 +190,7 @@ fn prepare(folder: &Path) -> std::io::Result<PathBuf> {
 
 fn open_env(folder: &Path, options: &EmbeddedOptions) -> heed::Result<Env> {
     let mut open = EnvOpenOptions::new();
-    open.map_size(pages(options.map_size))
-        .max_readers(options.max_readers)
-        .max_dbs(3);
+    open.map_size(pages(options.map_size)).max_readers(options.max_readers).max_dbs(3);
     loop {
         // SAFETY: nobody but LMDB writes to its files, the locks of which are on (no flags are
         // given), and the folder is documented to be on a local disk.
@@ -216,9 +210,7 @@ fn open_env(folder: &Path, options: &EmbeddedOptions) -> heed::Result<Env> {
 fn refuse_cut_off(env: &Env, folder: &Path) -> Result<()> {
     let page = u64::from(env.unnamed_database_stat().page_size);
     let written = (env.info().last_page_number as u64 + 1).saturating_sub(UNWRITTEN_PAGES) * page;
-    let found = env
-        .real_disk_size()
-        .map_err(|error| explain(error, folder))?;
+    let found = env.real_disk_size().map_err(|error| explain(error, folder))?;
     if found < written {
         let message =
             format!("the data file lost its end: it has {found} bytes of at least {written}");
@@ -256,19 +248,14 @@ fn open_tables(env: &Env, folder: &Path) -> Result<Tables> {
 /// The next size that LMDB accepts: a multiple of every page size there is.
 fn pages(bytes: u64) -> usize {
     const LARGEST_PAGE: u64 = 1 << 16;
-    let rounded = bytes
-        .div_ceil(LARGEST_PAGE)
-        .max(1)
-        .saturating_mul(LARGEST_PAGE);
+    let rounded = bytes.div_ceil(LARGEST_PAGE).max(1).saturating_mul(LARGEST_PAGE);
     usize::try_from(rounded).unwrap_or(usize::MAX - (usize::MAX % LARGEST_PAGE as usize))
 }
 
 fn corrupt(what: &str, folder: &Path) -> Error {
-    Error::corrupt(format!(
-        "the online store {} is damaged: {what}",
-        folder.display()
-    ))
-    .with_hint("delete the folder and materialize again: everything in it comes from the sources")
+    Error::corrupt(format!("the online store {} is damaged: {what}", folder.display())).with_hint(
+        "delete the folder and materialize again: everything in it comes from the sources",
+    )
 }
 
 fn explain(error: heed::Error, folder: &Path) -> Error {
@@ -296,13 +283,13 @@ fn explain(error: heed::Error, folder: &Path) -> Error {
 fn explain_io(error: &std::io::Error, folder: &Path) -> Error {
     let shown = folder.display();
     match error.kind() {
-        ErrorKind::AlreadyExists | ErrorKind::NotADirectory => Error::invalid(format!(
-            "the online store {shown} cannot be opened: it is no folder"
-        )),
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Error::invalid(format!(
-            "the online store {shown} cannot be opened: {error}"
-        ))
-        .with_hint("whoever reads it has to be able to write there too: readers sign in"),
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+            Error::invalid(format!("the online store {shown} cannot be opened: it is no folder"))
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            Error::invalid(format!("the online store {shown} cannot be opened: {error}"))
+                .with_hint("whoever reads it has to be able to write there too: readers sign in")
+        }
         _ => Error::unavailable(format!("the online store {shown} failed: {error}")),
     }
 }

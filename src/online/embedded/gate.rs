@@ -31,9 +31,7 @@ impl Gate {
 
     /// Waits until everybody left and keeps others out.
     pub(super) fn close(&self) -> [RwLockWriteGuard<'_, ()>; SHARDS] {
-        self.shards
-            .each_ref()
-            .map(|shard| shard.0.write().unwrap_or_else(PoisonError::into_inner))
+        self.shards.each_ref().map(|shard| shard.0.write().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -43,11 +43,7 @@ pub struct EmbeddedOptions {
 
 impl Default for EmbeddedOptions {
     fn default() -> Self {
-        Self {
-            map_size: 16 << 30,
-            max_map_size: 1 << 40,
-            max_readers: 1024,
-        }
+        Self { map_size: 16 << 30, max_map_size: 1 << 40, max_readers: 1024 }
     }
 }
 
@@ -91,8 +87,7 @@ impl OnlineStore for EmbeddedStore {
     }
 
     async fn write(&self, view: ViewId, rows: RowBatch) -> Result<WriteReport> {
-        self.unhurried(move |environment| write(environment, view, &rows))
-            .await
+        self.unhurried(move |environment| write(environment, view, &rows)).await
     }
 
     async fn sample(&self, view: ViewId, limit: usize, seed: u64) -> Result<RowBatch> {
@@ -103,15 +98,12 @@ impl OnlineStore for EmbeddedStore {
     }
 
     async fn count(&self, view: ViewId) -> Result<u64> {
-        let count = self
-            .environment
-            .read(|txn, tables| tables.counts.get(txn, view.as_bytes()))?;
+        let count = self.environment.read(|txn, tables| tables.counts.get(txn, view.as_bytes()))?;
         Ok(count.unwrap_or(0))
     }
 
     async fn delete_view(&self, view: ViewId) -> Result<u64> {
-        self.unhurried(move |environment| delete_view(environment, view))
-            .await
+        self.unhurried(move |environment| delete_view(environment, view)).await
     }
 }
 
@@ -207,21 +199,13 @@ fn delete_view(environment: &Environment, view: ViewId) -> Result<u64> {
 
 fn delete_chunk(txn: &mut RwTxn, tables: Tables, view: ViewId) -> heed::Result<u64> {
     let rows = tables.rows.remap_data_type::<DecodeIgnore>();
-    let rows = rows
-        .prefix_iter(txn, view.as_bytes())?
-        .take(ROWS_PER_TRANSACTION);
-    let keys: Vec<Vec<u8>> = rows
-        .map(|row| Ok(row?.0.to_vec()))
-        .collect::<heed::Result<_>>()?;
+    let rows = rows.prefix_iter(txn, view.as_bytes())?.take(ROWS_PER_TRANSACTION);
+    let keys: Vec<Vec<u8>> = rows.map(|row| Ok(row?.0.to_vec())).collect::<heed::Result<_>>()?;
     for key in &keys {
         tables.rows.delete(txn, key)?;
     }
     let deleted = keys.len() as u64;
-    let left = tables
-        .counts
-        .get(txn, view.as_bytes())?
-        .unwrap_or(0)
-        .saturating_sub(deleted);
+    let left = tables.counts.get(txn, view.as_bytes())?.unwrap_or(0).saturating_sub(deleted);
     match left {
         0 => drop(tables.counts.delete(txn, view.as_bytes())?),
         _ => tables.counts.put(txn, view.as_bytes(), &left)?,

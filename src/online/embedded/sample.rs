@@ -23,11 +23,7 @@ pub(super) fn sample(
 ) -> heed::Result<RowBatch> {
     let view = view.as_bytes().as_slice();
     let all = tables.counts.get(txn, view)?.unwrap_or(0) <= limit as u64;
-    let mut chosen = if all {
-        BTreeSet::new()
-    } else {
-        spread(txn, tables, view, limit, seed)?
-    };
+    let mut chosen = if all { BTreeSet::new() } else { spread(txn, tables, view, limit, seed)? };
     for entry in tables.rows.prefix_iter(txn, view)? {
         if chosen.len() >= limit {
             break;
@@ -37,9 +33,7 @@ pub(super) fn sample(
     let mut rows = RowBatch::default();
     for key in chosen {
         if let Some(row) = tables.rows.get(txn, key)? {
-            rows.push(&key[view.len()..], row.version, |out| {
-                out.extend_from_slice(row.value)
-            });
+            rows.push(&key[view.len()..], row.version, |out| out.extend_from_slice(row.value));
         }
     }
     Ok(rows)
@@ -87,11 +81,7 @@ impl<'a> Span<'a> {
             }
             u64::from_be_bytes(bytes)
         };
-        Self {
-            common: &first[..common],
-            from: number(first),
-            to: number(last),
-        }
+        Self { common: &first[..common], from: number(first), to: number(last) }
     }
 
     /// A point in one of `strips` strips, chosen by `seed`.
@@ -122,15 +112,10 @@ mod tests {
         let check = |first: &[u8], last: &[u8], strips: u64| {
             let span = Span::between(first, last);
             for seed in 0..20 {
-                let points: Vec<_> = (0..strips)
-                    .map(|strip| span.point(strip, strips, seed))
-                    .collect();
+                let points: Vec<_> =
+                    (0..strips).map(|strip| span.point(strip, strips, seed)).collect();
                 assert!(points.is_sorted(), "{first:?} {last:?} {seed}");
-                assert!(
-                    points
-                        .iter()
-                        .all(|point| point.as_slice() >= &first[..span.common.len()])
-                );
+                assert!(points.iter().all(|point| point.as_slice() >= &first[..span.common.len()]));
                 assert!(span.to >= span.from && points.len() == strips as usize);
             }
         };

@@ -24,10 +24,7 @@ use crate::{
 const SMALL: u64 = 1 << 20;
 
 fn small() -> EmbeddedOptions {
-    EmbeddedOptions {
-        map_size: SMALL,
-        ..EmbeddedOptions::default()
-    }
+    EmbeddedOptions { map_size: SMALL, ..EmbeddedOptions::default() }
 }
 
 fn open(folder: &TempDir, options: EmbeddedOptions) -> EmbeddedStore {
@@ -42,31 +39,21 @@ fn view() -> ViewId {
 fn thousand(event: i64) -> RowBatch {
     let mut rows = RowBatch::default();
     for id in 0..1000_u64 {
-        let version = RowVersion {
-            event: Timestamp(event),
-            created: None,
-            content: id,
-        };
-        rows.push(&id.to_be_bytes(), version, |out| {
-            out.extend_from_slice(&[event as u8; 4096])
-        });
+        let version = RowVersion { event: Timestamp(event), created: None, content: id };
+        rows.push(&id.to_be_bytes(), version, |out| out.extend_from_slice(&[event as u8; 4096]));
     }
     rows
 }
 
 /// The event time that all thousand rows have, in one snapshot; `None` where there is no row.
 fn event_of_all(store: &EmbeddedStore) -> Option<i64> {
-    let sampled = store
-        .environment
-        .read(|txn, tables| sample::sample(txn, tables, view(), 1000, 0))
-        .unwrap();
+    let sampled =
+        store.environment.read(|txn, tables| sample::sample(txn, tables, view(), 1000, 0)).unwrap();
     let (_, first) = sampled.iter().next()?;
     assert_eq!(sampled.len(), 1000);
     assert!(
-        sampled
-            .iter()
-            .all(|(_, row)| row.version.event == first.version.event
-                && row.value[4095] == first.value[0])
+        sampled.iter().all(|(_, row)| row.version.event == first.version.event
+            && row.value[4095] == first.value[0])
     );
     Some(first.version.event.0)
 }
@@ -118,25 +105,12 @@ fn readers_are_safe_while_the_map_grows() {
 #[test]
 fn a_full_store_says_so_and_keeps_what_it_has() {
     let folder = tempdir().unwrap();
-    let store = open(
-        &folder,
-        EmbeddedOptions {
-            max_map_size: 8 * SMALL,
-            ..small()
-        },
-    );
+    let store = open(&folder, EmbeddedOptions { max_map_size: 8 * SMALL, ..small() });
     write(&store.environment, view(), &thousand(1)).unwrap();
-    let error = write(
-        &store.environment,
-        ViewId::of("test", "other"),
-        &thousand(2),
-    )
-    .unwrap_err();
+    let error = write(&store.environment, ViewId::of("test", "other"), &thousand(2)).unwrap_err();
     assert_eq!(error.kind(), Kind::Limit);
     assert!(
-        error
-            .message()
-            .ends_with("limit 8388608, current 8388608, requested 16777216"),
+        error.message().ends_with("limit 8388608, current 8388608, requested 16777216"),
         "{error}"
     );
     assert_eq!(event_of_all(&store), Some(1));
@@ -171,16 +145,9 @@ fn opening_and_closing_at_once_is_safe() {
 async fn keys_that_are_too_long_are_refused() {
     let folder = tempdir().unwrap();
     let mut rows = thousand(1);
-    let version = RowVersion {
-        event: Timestamp(0),
-        created: None,
-        content: 0,
-    };
+    let version = RowVersion { event: Timestamp(0), created: None, content: 0 };
     rows.push(&[0; MAX_ENTITY_KEY + 1], version, |_| ());
-    let error = open(&folder, small())
-        .write(view(), rows)
-        .await
-        .unwrap_err();
+    let error = open(&folder, small()).write(view(), rows).await.unwrap_err();
     assert_eq!(
         error.message(),
         "an entity's key in bytes over the limit: limit 503, current 0, requested 504"
@@ -226,9 +193,7 @@ fn another_format_is_refused() {
     let error = refused(|folder| write_format_2(&folder.join("store")));
     assert_eq!(error.kind(), Kind::Invalid);
     assert!(
-        error
-            .message()
-            .ends_with("has format 2; this version of unskew has format 1"),
+        error.message().ends_with("has format 2; this version of unskew has format 1"),
         "{error}"
     );
 }
@@ -240,19 +205,11 @@ fn a_damaged_data_file_is_corrupt() {
     assert_eq!(garbage.kind(), Kind::Corrupt, "{garbage}");
     let cut = refused(|folder| {
         with_data(folder, |data| {
-            OpenOptions::new()
-                .write(true)
-                .open(data)
-                .unwrap()
-                .set_len(SMALL)
-                .unwrap()
+            OpenOptions::new().write(true).open(data).unwrap().set_len(SMALL).unwrap()
         });
     });
     assert_eq!(cut.kind(), Kind::Corrupt, "{cut}");
-    assert!(
-        cut.message().contains("the data file lost its end"),
-        "{cut}"
-    );
+    assert!(cut.message().contains("the data file lost its end"), "{cut}");
 }
 
 /// Runs a test of this file that is for another process: `name` with `folder` in its environment.
@@ -260,11 +217,7 @@ fn spawn(name: &str, folder: &TempDir) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     let test = format!("{}::{name}", module_path!().split_once("::").unwrap().1);
     command.args([&test, "--exact", "--ignored", "--nocapture"]);
-    command
-        .env(FOLDER, folder.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
+    command.env(FOLDER, folder.path()).stdout(Stdio::piped()).spawn().unwrap()
 }
 
 const FOLDER: &str = "UNSKEW_TEST_FOLDER";
@@ -299,13 +252,7 @@ fn read_until_killed() {
 #[test]
 fn a_reader_that_died_does_not_fill_the_store() {
     let folder = tempdir().unwrap();
-    let store = open(
-        &folder,
-        EmbeddedOptions {
-            max_map_size: 32 * SMALL,
-            ..small()
-        },
-    );
+    let store = open(&folder, EmbeddedOptions { max_map_size: 32 * SMALL, ..small() });
     write(&store.environment, view(), &thousand(0)).unwrap();
     let mut child = spawn("read_until_killed", &folder);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -335,17 +282,11 @@ fn another_process_writes_while_this_one_reads_and_is_killed() {
         let mut written = 0;
         while written < 20 {
             written = next_written(&mut lines);
-            assert!(
-                event_of_all(&store) >= Some(written),
-                "what was committed is seen"
-            );
+            assert!(event_of_all(&store) >= Some(written), "what was committed is seen");
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(
-            event_of_all(&store) >= Some(written),
-            "what was committed stays"
-        );
+        assert!(event_of_all(&store) >= Some(written), "what was committed stays");
         write(&store.environment, view(), &thousand(-1)).unwrap();
     }
     assert!(

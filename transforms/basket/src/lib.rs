@@ -30,11 +30,7 @@ pub fn basket(
     };
     let unit_price = amount / items as f64;
     let log1p_amount = (amount > -1.0).then(|| amount.ln_1p());
-    Ok(Basket {
-        unit_price,
-        log1p_amount,
-        size_bucket,
-    })
+    Ok(Basket { unit_price, log1p_amount, size_bucket })
 }
 
 export!(basket);
@@ -55,19 +51,13 @@ mod tests {
             (20, "bulk"),
             (i64::MAX, "bulk"),
         ] {
-            assert_eq!(
-                basket(items, 1.0).map(|basket| basket.size_bucket),
-                Ok(bucket)
-            );
+            assert_eq!(basket(items, 1.0).map(|basket| basket.size_bucket), Ok(bucket));
         }
     }
 
     #[test]
     fn a_refund_has_no_logarithm() {
-        assert_eq!(
-            basket(2, 0.0).map(|basket| basket.log1p_amount),
-            Ok(Some(0.0))
-        );
+        assert_eq!(basket(2, 0.0).map(|basket| basket.log1p_amount), Ok(Some(0.0)));
         assert_eq!(basket(2, -1.0).map(|basket| basket.log1p_amount), Ok(None));
     }
 
@@ -75,21 +65,10 @@ mod tests {
     fn an_empty_basket_is_null_in_every_output() {
         let inputs = batch(2, [column([0_i64, 4]), column([9.0, 10.0])]);
         let outcome = TRANSFORM.apply(0, &[], &inputs).expect("the inputs fit");
-        assert_eq!(
-            rows::<Option<f64>>(&outcome.columns[0], 2),
-            [None, Some(2.5)]
-        );
+        assert_eq!(rows::<Option<f64>>(&outcome.columns[0], 2), [None, Some(2.5)]);
         assert_eq!(rows::<Option<f64>>(&outcome.columns[1], 2)[0], None);
-        assert_eq!(
-            rows::<Option<&str>>(&outcome.columns[2], 2),
-            [None, Some("small")]
-        );
-        let [error] = outcome.errors.as_slice() else {
-            panic!("one error: {:?}", outcome.errors)
-        };
-        assert_eq!(
-            (error.row, &*error.message),
-            (0, "a basket has at least one item, not 0")
-        );
+        assert_eq!(rows::<Option<&str>>(&outcome.columns[2], 2), [None, Some("small")]);
+        let [error] = outcome.errors.as_slice() else { panic!("one error: {:?}", outcome.errors) };
+        assert_eq!((error.row, &*error.message), (0, "a basket has at least one item, not 0"));
     }
 }

@@ -76,16 +76,8 @@ mod tests {
             column([Some(f64::MIN), None, Some(-0.0)]),
             column([Some(""), None, Some("größer")]),
             column([Some([].as_slice()), None, Some([0_u8, 0xff].as_slice())]),
-            column([
-                Some(Date::from_days(i32::MIN)),
-                None,
-                Some(Date::from_days(1)),
-            ]),
-            column([
-                Some(Timestamp::from_micros(i64::MIN)),
-                None,
-                Some(Timestamp::from_micros(1)),
-            ]),
+            column([Some(Date::from_days(i32::MIN)), None, Some(Date::from_days(1))]),
+            column([Some(Timestamp::from_micros(i64::MIN)), None, Some(Timestamp::from_micros(1))]),
             column([Some(vec![]), None, Some(vec![1_i64, -1])]),
             column([Some(vec![]), None, Some(vec![1.5_f32, -0.0])]),
             column([Some(vec![]), None, Some(vec![1.5_f64, -0.0])]),
@@ -97,9 +89,8 @@ mod tests {
     fn each_type_comes_back() {
         assert_eq!(TRANSFORM.describe().len(), columns().len() + 1);
         for (function, column) in (0..).zip(columns()) {
-            let echo = TRANSFORM
-                .apply(function, &[], &batch(ROWS, [column.clone()]))
-                .expect("fits");
+            let echo =
+                TRANSFORM.apply(function, &[], &batch(ROWS, [column.clone()])).expect("fits");
             assert_eq!(echo.columns, [column]);
         }
     }
@@ -107,9 +98,7 @@ mod tests {
     #[test]
     fn all_types_come_back_together() {
         let function = columns().len() as u32;
-        let echo = TRANSFORM
-            .apply(function, &[], &batch(ROWS, columns()))
-            .expect("the inputs fit");
+        let echo = TRANSFORM.apply(function, &[], &batch(ROWS, columns())).expect("the inputs fit");
         assert_eq!(echo.columns, columns());
     }
 }

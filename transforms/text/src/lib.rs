@@ -22,10 +22,7 @@ pub fn normalise_country(
 ) -> Option<&'static str> {
     let country = country.trim();
     let named = |(code, names): &&(&str, &[&str])| {
-        names
-            .iter()
-            .chain([code])
-            .any(|name| name.eq_ignore_ascii_case(country))
+        names.iter().chain([code]).any(|name| name.eq_ignore_ascii_case(country))
     };
     COUNTRIES.iter().find(named).map(|(code, _)| *code)
 }
@@ -70,43 +67,19 @@ const COUNTRIES: &[(&str, &[&str])] = &[
     ("ES", &["Spain", "España"]),
     ("FI", &["Finland", "Suomi"]),
     ("FR", &["France"]),
-    (
-        "GB",
-        &[
-            "UK",
-            "U.K.",
-            "United Kingdom",
-            "Great Britain",
-            "England",
-            "Scotland",
-            "Wales",
-        ],
-    ),
+    ("GB", &["UK", "U.K.", "United Kingdom", "Great Britain", "England", "Scotland", "Wales"]),
     ("IE", &["Ireland"]),
     ("IN", &["India"]),
     ("IT", &["Italy", "Italia"]),
     ("JP", &["Japan"]),
     ("MX", &["Mexico", "México"]),
-    (
-        "NL",
-        &["Netherlands", "The Netherlands", "Holland", "Nederland"],
-    ),
+    ("NL", &["Netherlands", "The Netherlands", "Holland", "Nederland"]),
     ("NO", &["Norway", "Norge"]),
     ("NZ", &["New Zealand"]),
     ("PL", &["Poland", "Polska"]),
     ("PT", &["Portugal"]),
     ("SE", &["Sweden", "Sverige"]),
-    (
-        "US",
-        &[
-            "USA",
-            "U.S.",
-            "U.S.A.",
-            "United States",
-            "United States of America",
-            "America",
-        ],
-    ),
+    ("US", &["USA", "U.S.", "U.S.A.", "United States", "United States of America", "America"]),
 ];
 
 #[cfg(test)]
@@ -154,10 +127,7 @@ mod tests {
 
     #[test]
     fn words() {
-        assert_eq!(
-            tokens("Größe 42,  in STOCK!"),
-            ["größe", "42", "in", "stock"]
-        );
+        assert_eq!(tokens("Größe 42,  in STOCK!"), ["größe", "42", "in", "stock"]);
         assert_eq!(tokens(" - "), [""; 0]);
     }
 
@@ -168,12 +138,7 @@ mod tests {
         let words = rows::<Option<Vec<&str>>>(&outcome.columns[0], 3);
         assert_eq!(words, [Some(vec!["a", "b", "a"]), None, Some(vec![])]);
 
-        let outcome = TRANSFORM
-            .apply(3, &[], &batch(3, outcome.columns))
-            .expect("the lists fit");
-        assert_eq!(
-            rows::<Option<i64>>(&outcome.columns[0], 3),
-            [Some(2), None, Some(0)]
-        );
+        let outcome = TRANSFORM.apply(3, &[], &batch(3, outcome.columns)).expect("the lists fit");
+        assert_eq!(rows::<Option<i64>>(&outcome.columns[0], 3), [Some(2), None, Some(0)]);
     }
 }

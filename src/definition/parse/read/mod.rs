@@ -31,21 +31,13 @@ const TIMESTAMP: Key = Key::required("timestamp", "timestamp = \"ordered_at\"");
 const CREATED: Key = Key::optional("created", "created = \"written_at\"");
 const VISIBLE: Key = Key::optional("visible", "visible = \"created\"");
 
-const MEMBERS: Key = Key::required(
-    "features",
-    "features = [\"purchases:spend_30d\", \"basket\"]",
-);
+const MEMBERS: Key = Key::required("features", "features = [\"purchases:spend_30d\", \"basket\"]");
 
 fn about(table: &mut Table) -> About {
     let mut text = |key| table.string(key).map(|text| text.value).unwrap_or_default();
     let (description, owner, team) = (text(DESCRIPTION), text(OWNER), text(TEAM));
     let tags = table.strings(TAGS).unwrap_or_default();
-    About {
-        description,
-        owner,
-        team,
-        tags: tags.into_iter().map(|tag| tag.value).collect(),
-    }
+    About { description, owner, team, tags: tags.into_iter().map(|tag| tag.value).collect() }
 }
 
 pub(super) fn entity(mut table: Table) -> EntityNode {
@@ -72,9 +64,7 @@ fn key_type(what: &str, data_type: DataType) -> Result<()> {
     if data_type.is_join_key() {
         return Ok(());
     }
-    let right = DataType::ALL
-        .into_iter()
-        .filter(|right| right.is_join_key());
+    let right = DataType::ALL.into_iter().filter(|right| right.is_join_key());
     let right: Vec<_> = right.map(DataType::name).collect();
     Err(Error::invalid(format!("{what} cannot be {data_type}"))
         .with_hint(format!("a join key is one of: {}", right.join(", "))))
@@ -88,10 +78,7 @@ pub(super) fn source(mut table: Table) -> SourceNode {
         timestamp: table.string(TIMESTAMP),
         created: table.string(CREATED),
         visible: table
-            .word(
-                VISIBLE,
-                &[("event", Visible::Event), ("created", Visible::Created)],
-            )
+            .word(VISIBLE, &[("event", Visible::Event), ("created", Visible::Created)])
             .unwrap_or_default(),
         about: about(&mut table),
     };
@@ -100,9 +87,7 @@ pub(super) fn source(mut table: Table) -> SourceNode {
             "{} is visible from its created time on, and does not say which column that is",
             table.what
         ));
-        table
-            .problems
-            .add(at, error.with_hint("add created = \"written_at\""));
+        table.problems.add(at, error.with_hint("add created = \"written_at\""));
     }
     table.finish();
     node

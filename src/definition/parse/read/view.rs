@@ -62,10 +62,7 @@ fn ttl(table: &mut Table) -> Option<Span> {
         return Some(ttl.value);
     }
     let error = Error::invalid(format!("\"ttl\" of {} is 0", table.what));
-    table.problems.add(
-        ttl.at,
-        error.with_hint("leave it out if rows of any age will do"),
-    );
+    table.problems.add(ttl.at, error.with_hint("leave it out if rows of any age will do"));
     None
 }
 
@@ -112,12 +109,7 @@ fn transform<B>(
     });
     let words = [("null", OnError::Null), ("fail", OnError::Fail)];
     let on_error = table.word(ON_ERROR, &words).unwrap_or_default();
-    Some(UseNode {
-        function: function?,
-        inputs: inputs?,
-        params: params?,
-        on_error,
-    })
+    Some(UseNode { function: function?, inputs: inputs?, params: params?, on_error })
 }
 
 /// What is bound under a key; nothing where the key is left out, `None` where it is no table.
@@ -131,10 +123,9 @@ fn bindings<'a, B>(
         return Some(Vec::new());
     }
     let entries = table.entries(key)?;
-    let bound = entries.into_iter().map(|(name, value)| Bound {
-        to: read(table, &name.value, value),
-        name,
-    });
+    let bound = entries
+        .into_iter()
+        .map(|(name, value)| Bound { to: read(table, &name.value, value), name });
     Some(bound.collect())
 }
 
@@ -147,10 +138,7 @@ fn constant(table: &mut Table, what: &str, value: Value) -> Option<Located<serde
             "a constant is a number of 64 bits, a text, true, false, a date or time, or a list";
         table.problems.add(value.at, error.with_hint(hint));
     }
-    Some(Located {
-        value: json?,
-        at: value.at,
-    })
+    Some(Located { value: json?, at: value.at })
 }
 
 fn features(table: &mut Table) -> Option<FeatureNodes> {
@@ -161,13 +149,7 @@ fn features(table: &mut Table) -> Option<FeatureNodes> {
     }
     let features = entries.into_iter().map(|(name, value)| {
         let node = feature(table, &name, value);
-        (
-            name.value,
-            Located {
-                value: node,
-                at: name.at,
-            },
-        )
+        (name.value, Located { value: node, at: name.at })
     });
     Some(features.collect())
 }

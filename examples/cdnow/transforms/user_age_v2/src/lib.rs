@@ -23,9 +23,7 @@ mod tests {
 
     fn check(registered: (i32, u32, u32), requested: (i32, u32, u32), years: f64) {
         let [registered_at, event_time] = [registered, requested].map(|(year, month, day)| {
-            Date::from_ymd(year, month, day)
-                .and_then(Date::midnight)
-                .expect("the day exists")
+            Date::from_ymd(year, month, day).and_then(Date::midnight).expect("the day exists")
         });
         assert_eq!(years_since_registration(registered_at, event_time), years);
     }
