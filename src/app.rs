@@ -20,7 +20,6 @@ use crate::{
     offline::{Resources, Sources, session},
     online::{EmbeddedOptions, EmbeddedStore, OnlineStore},
     registry::{Registry, Snapshot},
-    time::Timestamp,
     value::DataType,
     wasm::Runtime,
 };
@@ -218,9 +217,4 @@ fn cache_folder() -> Option<PathBuf> {
     let xdg = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     xdg.or_else(home).map(|cache| cache.join("unskew").join("compiled"))
-}
-
-/// The time, for whoever needs to be told.
-pub fn now() -> Timestamp {
-    Timestamp::now()
 }

@@ -5,10 +5,11 @@ use serde_json::json;
 
 use super::{Context, Verdict};
 use crate::{
-    app::{App, Declared, now},
+    app::{App, Declared},
     definition::{Diff, State},
     error::{Error, Result},
     registry::{Registry, Snapshot},
+    time::Timestamp,
 };
 
 /// Show what `apply` would change, and change nothing.
@@ -37,7 +38,7 @@ impl Apply {
         let state = declared(&app, &registry).await?;
         let plan = changes(registry.newest().await?.as_ref(), &state);
         let committed = registry
-            .commit(now(), |newest| {
+            .commit(Timestamp::now(), |newest| {
                 if changes(newest, &state) != plan {
                     return Err(Error::conflict(
                         "nothing applied: another apply came first, and changed the plan",

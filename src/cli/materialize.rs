@@ -5,7 +5,6 @@ use serde_json::json;
 
 use super::{Context, Verdict, resources::ResourceArguments};
 use crate::{
-    app::now,
     error::Result,
     materialize::{Report, Window, Written, materialize, views},
     time::Timestamp,
@@ -39,7 +38,7 @@ impl Materialize {
         let in_force = app.in_force().await?;
         let sources = app.sources(&in_force, &self.resources.resources()).await?;
         let store = app.store()?;
-        let now = now();
+        let now = Timestamp::now();
         let to = self.to.unwrap_or(now);
         let window = match self.incremental {
             true => Window::Incremental(to),

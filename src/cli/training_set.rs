@@ -9,9 +9,9 @@ use super::{
     Context, Verdict, get::WantedArguments, output::progress, resources::ResourceArguments,
 };
 use crate::{
-    app::now,
     error::Result,
     offline::{TrainingRequest, TrainingSetWritten, write_training_set},
+    time::Timestamp,
 };
 
 /// Build a training dataset, correct at every row's point in time.
@@ -49,8 +49,15 @@ impl TrainingSet {
         };
         let bar = context.output.rows("training dataset");
         let progress = progress(&bar);
-        let written =
-            write_training_set(&in_force, &sources, &request, &self.output, now(), progress).await;
+        let written = write_training_set(
+            &in_force,
+            &sources,
+            &request,
+            &self.output,
+            Timestamp::now(),
+            progress,
+        )
+        .await;
         bar.finish_and_clear();
         let TrainingSetWritten { manifest, row_errors } = written?;
         let mut text = format!(

@@ -1,7 +1,7 @@
 //! The offline side: sources, point-in-time joins, transforms over batches, and Parquet files.
 //!
 //! DataFusion scans, partitions, sorts and spills. What is ours are the operators it has not, each
-//! with its logical node: [`point_in_time`], [`latest`] and [`transform`]. No other module of the
+//! with its logical node: [`join_views`], [`latest`] and [`transform`]. No other module of the
 //! crate imports DataFusion.
 
 mod changes;

@@ -49,7 +49,7 @@ const SORTS_AT_ONCE: usize = 32;
 /// whatever runs beside it fails.
 const MERGED_AT_ONCE: usize = 8;
 
-/// A session in which [`super::point_in_time`] joins, [`super::latest`] rows and
+/// A session in which [`super::join_views`] joins, [`super::latest`] rows and
 /// [`super::transform`]s can be planned.
 ///
 /// # Errors

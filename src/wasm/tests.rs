@@ -221,7 +221,8 @@ mod arguments {
         check(&[ints(&[None; 1_001])], 1_001, Kind::Limit, rows);
         let bytes = "bytes of the inputs over the limit: limit 65536, current 0, requested 80000";
         let wide = field("s", DataType::Utf8, true);
-        let guest = Guest::echo(&[function("f", &[wide.clone()], &[wide])]);
+        let guest =
+            Guest::echo(&[function("f", std::slice::from_ref(&wide), std::slice::from_ref(&wide))]);
         let text: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(79_992)]));
         let error = load(&guest.component()).unwrap().call(0, &[], &[text], 1).unwrap_err();
         assert!(error.message().ends_with(bytes), "{error}");

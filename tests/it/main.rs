@@ -3,6 +3,7 @@
 //! One binary, so that the crate is linked once.
 
 mod build;
+mod commands;
 mod parity;
 mod race;
 mod shop;

@@ -5,10 +5,10 @@ use serde_json::json;
 
 use super::{Context, Verdict, find, load};
 use crate::{
-    app::now,
     error::{Error, Result},
     name::TransformName,
     registry::{PublishReport, Published},
+    time::Timestamp,
 };
 
 /// Put a component into the registry under its name and version, for ever.
@@ -37,7 +37,7 @@ impl Publish {
             size: found.bytes.len() as u64,
             functions: transform.functions().to_vec(),
             runtime: runtime.profile().digest,
-            published_at: now(),
+            published_at: Timestamp::now(),
         };
         let published = app.registry()?.publish(&name, found.bytes.into(), report).await?;
         let digest = transform.digest();

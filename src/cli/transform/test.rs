@@ -77,7 +77,9 @@ impl Test {
         let mut failures = Vec::new();
         for (number, case) in cases.iter().enumerate() {
             let outcome = || format!("{CASES}, case {} of {}", number + 1, case.function);
-            if let Some(failure) = case.check(&transform).context(outcome)? {
+            let neighbours = cases.iter().filter(|other| case.may_share_a_call(other));
+            let neighbours: Vec<&Case> = neighbours.collect();
+            if let Some(failure) = case.check(&transform, &neighbours).context(outcome)? {
                 failures.push(format!("{}: {failure}", outcome()));
             }
         }
@@ -116,15 +118,21 @@ fn read(path: &Path) -> Result<Vec<Case>> {
 }
 
 impl Case {
+    fn may_share_a_call(&self, other: &Self) -> bool {
+        self.function == other.function && self.params == other.params
+    }
+
     /// `None` if the component gives what the case says; what it gives instead otherwise.
     ///
-    /// The row is run alone and as the last of three, since neighbours must not matter.
-    fn check(&self, transform: &Arc<Transform>) -> Result<Option<String>> {
+    /// The row is run alone and behind those of its neighbours, since they must not matter.
+    fn check(&self, transform: &Arc<Transform>, neighbours: &[&Self]) -> Result<Option<String>> {
         let signature = &transform.functions()[transform.function(&self.function)?];
         let evaluation = self.bind(transform, signature)?;
         let expected = self.expected(signature)?;
-        for rows in [1, 3] {
-            let given = self.give(&evaluation, signature, rows)?;
+        for before in [&[], neighbours] {
+            let rows: Vec<_> =
+                before.iter().copied().chain([self]).map(|case| &case.inputs).collect();
+            let given = give(&evaluation, signature, &rows)?;
             if given != expected {
                 return Ok(Some(format!("expected {}, got {}", show(&expected), show(&given))));
             }
@@ -160,21 +168,26 @@ impl Case {
         if let Some(message) = &self.error {
             return Ok(Err(message.clone()));
         }
-        let columns = columns(&self.outputs, &signature.outputs, 1)?;
+        let columns = columns(&[&self.outputs], &signature.outputs)?;
         Ok(Ok(last(&signature.outputs, &columns)))
     }
+}
 
-    fn give(&self, evaluation: &Evaluation, signature: &Function, rows: usize) -> Result<Given> {
-        let columns = columns(&self.inputs, &signature.inputs, rows)?;
-        let schema = Schema::new(signature.inputs.iter().map(Field::to_arrow).collect::<Vec<_>>());
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let batch = RecordBatch::try_new_with_options(schema.into(), columns, &options)
-            .map_err(|error| Error::internal(format!("a case is uneven: {error}")))?;
-        let evaluated = evaluation.run(&batch)?;
-        match evaluated.errors.into_iter().find(|error| error.row as usize == rows - 1) {
-            Some(error) => Ok(Err(error.message)),
-            None => Ok(Ok(last(&signature.outputs, &evaluated.columns))),
-        }
+/// What the function gives for the last of some rows.
+fn give(
+    evaluation: &Evaluation,
+    signature: &Function,
+    rows: &[&BTreeMap<String, Value>],
+) -> Result<Given> {
+    let columns = columns(rows, &signature.inputs)?;
+    let schema = Schema::new(signature.inputs.iter().map(Field::to_arrow).collect::<Vec<_>>());
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    let batch = RecordBatch::try_new_with_options(schema.into(), columns, &options)
+        .map_err(|error| Error::internal(format!("a case is uneven: {error}")))?;
+    let evaluated = evaluation.run(&batch)?;
+    match evaluated.errors.into_iter().find(|error| error.row as usize + 1 == rows.len()) {
+        Some(error) => Ok(Err(error.message)),
+        None => Ok(Ok(last(&signature.outputs, &evaluated.columns))),
     }
 }
 
@@ -189,14 +202,12 @@ fn known(what: &str, given: &BTreeMap<String, Value>, fields: &[Field]) -> Resul
     }
 }
 
-fn columns(
-    values: &BTreeMap<String, Value>,
-    fields: &[Field],
-    rows: usize,
-) -> Result<Vec<ArrayRef>> {
+fn columns(rows: &[&BTreeMap<String, Value>], fields: &[Field]) -> Result<Vec<ArrayRef>> {
     let column = |field: &Field| {
-        let value = values.get(&field.name).cloned().unwrap_or_default();
-        column_from_json(&vec![value; rows], field.data_type).context(|| field.name.clone())
+        let value =
+            |row: &&BTreeMap<String, Value>| row.get(&field.name).cloned().unwrap_or_default();
+        let values: Vec<Value> = rows.iter().map(value).collect();
+        column_from_json(&values, field.data_type).context(|| field.name.clone())
     };
     fields.iter().map(column).collect()
 }

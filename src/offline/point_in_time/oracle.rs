@@ -289,7 +289,7 @@ fn memory_that_is_short_changes_nothing() {
         let joined = join_views(table(&entity_batch(&entities), &resources), [join]).unwrap();
         collect(in_order(joined).unwrap())
     };
-    same_columns(run(Some(12_000_000)).columns(), run(None).columns());
+    same_columns(run(Some(20_000_000)).columns(), run(None).columns());
 }
 
 #[test]

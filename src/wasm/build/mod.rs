@@ -36,14 +36,14 @@ pub struct Built {
 pub fn build(folder: &Path) -> Result<Built> {
     let cargo = Cargo::of(folder)?;
     let package = cargo.package()?;
-    let name = transform_name(&package)?;
+    let name = transform_name(package)?;
     if !package.is_cdylib() {
         let what = format!("crate \"{}\" is not built as a C dynamic library", package.name);
         return Err(Error::invalid(what)
             .with_hint("in its Cargo.toml: [lib] crate-type = [\"cdylib\", \"rlib\"]"));
     }
     cargo.ensure_target()?;
-    let module = cargo.compile(&package)?;
+    let module = cargo.compile(package)?;
     let component = encode::component(&module)
         .map_err(|error| error.context(format!("crate \"{}\"", package.name)))?;
     Ok(Built { name, component })

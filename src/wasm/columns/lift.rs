@@ -132,7 +132,7 @@ fn bitmap(bytes: Vec<u8>, rows: usize, what: &str) -> Result<BooleanBuffer> {
             rows.div_ceil(8)
         )));
     }
-    let stray = |last: &u8| rows % 8 != 0 && last >> (rows % 8) != 0;
+    let stray = |last: &u8| !rows.is_multiple_of(8) && last >> (rows % 8) != 0;
     if bytes.last().is_some_and(stray) {
         return Err(Error::transform(format!(
             "its {what} bitmap has bits set behind its {rows} rows"
@@ -391,7 +391,7 @@ mod tests {
 
     fn any_bitmap(rows: usize) -> impl Strategy<Value = Vec<u8>> {
         let tidy = vec(any::<u8>(), rows.div_ceil(8)).prop_map(move |mut bytes| {
-            if let Some(last) = bytes.last_mut().filter(|_| rows % 8 != 0) {
+            if let Some(last) = bytes.last_mut().filter(|_| !rows.is_multiple_of(8)) {
                 *last &= (1 << (rows % 8)) - 1;
             }
             bytes

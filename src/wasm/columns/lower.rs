@@ -165,8 +165,8 @@ fn bitmap_under<'a>(bits: &'a BooleanBuffer, nulls: Option<&NullBuffer>) -> Cow<
 /// A bitmap that starts at bit 0 and has zeros behind its last bit.
 fn bitmap(bits: &BooleanBuffer) -> Cow<'_, [u8]> {
     let length = bits.len().div_ceil(8);
-    let stray = |last: u8| bits.len() % 8 != 0 && last >> (bits.len() % 8) != 0;
-    if bits.offset() % 8 == 0 {
+    let stray = |last: u8| !bits.len().is_multiple_of(8) && last >> (bits.len() % 8) != 0;
+    if bits.offset().is_multiple_of(8) {
         let aligned = &bits.values()[bits.offset() / 8..][..length];
         if !aligned.last().is_some_and(|last| stray(*last)) {
             return Cow::Borrowed(aligned);

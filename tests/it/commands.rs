@@ -1,0 +1,123 @@
+//! The commands that the other tests do not run, as a new user would.
+
+use serde_json::{Value, json};
+
+use crate::{
+    shop::shop,
+    support::{Project, checkout},
+};
+
+fn says(said: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(said.contains(part), "{said:?} should contain {part:?}");
+    }
+}
+
+#[test]
+fn a_project_is_made_once() {
+    let project = Project::new();
+    says(&project.ok(&["init", "my-shop"]), &["made project my_shop"]);
+    says(&project.ok(&["--project", "my-shop", "plan"]), &["Nothing to change."]);
+    says(&project.fails(2, &["init", "my-shop"]), &["unskew.toml is there already"]);
+    says(
+        &project.fails(2, &["init", "9shop"]),
+        &["\"9shop\" cannot be a project's name", "--name"],
+    );
+    says(&project.fails(2, &["--project", "features", "plan"]), &["features/unskew.toml"]);
+}
+
+#[test]
+fn a_transform_from_its_first_line_to_the_registry() {
+    let project = Project::new();
+    let sdk = checkout().join("sdk/rust");
+    let made = ["transform", "new", "part", "--team", "tests", "--sdk", sdk.to_str().unwrap()];
+    says(&project.ok(&made), &["made tests/part@0.1.0"]);
+    says(&project.fails(2, &made), &["part is there already"]);
+    let tested = project.json(&["transform", "test", "part", "--no-native"]);
+    assert_eq!((&tested["passed"], &tested["failures"]), (&json!(2), &json!([])));
+    let cases = "[[case]]\nfunction = \"ratio\"\ninputs = { part = 1.0, whole = 3.0 }\noutputs = { ratio = 0.3333 }\n";
+    project.write("part/cases.toml", cases);
+    let output = project.run(&["transform", "test", "part", "--no-native"]);
+    assert_eq!(output.status.code(), Some(1));
+    says(
+        &String::from_utf8(output.stdout).unwrap(),
+        &["expected {\"ratio\":0.3333}, got {\"ratio\":0.3333333333333333}"],
+    );
+    let typo = cases.replace("whole", "hole");
+    project.write("part/cases.toml", &typo);
+    says(
+        &project.fails(2, &["transform", "test", "part", "--no-native"]),
+        &["no input \"hole\"", "did you mean \"whole\"?"],
+    );
+    project.ok(&["transform", "publish", "part"]);
+    let inspected = project.ok(&["transform", "inspect", "tests/part@0.1.0"]);
+    says(
+        &inspected,
+        &[
+            "ratio(part: float64, whole: float64) -> (ratio: float64?)",
+            "The part of the whole",
+            "no imports",
+        ],
+    );
+    says(&project.ok(&["transform", "list"]), &["tests/part@0.1.0"]);
+    says(
+        &project.fails(2, &["transform", "inspect", "tests/part@0.2.0"]),
+        &["has the versions 0.1.0"],
+    );
+    says(
+        &project
+            .fails(2, &["transform", "run", "tests/part@0.1.0", "--input", "x", "--output", "y"]),
+        &["not a function"],
+    );
+}
+
+#[test]
+fn a_plan_says_what_changes_and_whom_it_reaches() {
+    let project = shop();
+    says(&project.ok(&["plan"]), &["Nothing to change."]);
+    let text = std::fs::read_to_string(project.path("features/shop.toml")).unwrap();
+    project.write("features/shop.toml", &text.replace("ttl = \"10d\"", "ttl = \"11d\""));
+    let plan = project.ok(&["plan"]);
+    says(
+        &plan,
+        &[
+            "~ feature_view.orders",
+            "ttl: 10d → 11d",
+            "churn",
+            "Plan: 0 to add, 1 to change, 0 to remove.",
+        ],
+    );
+    let lock = std::fs::read_to_string(project.path("unskew.lock")).unwrap();
+    says(&lock, &["commerce/user_age@1.0.0", "sha256:"]);
+    let other = format!("sha256:{}", "0".repeat(64));
+    let start = lock.find("sha256:").unwrap();
+    let altered = lock.replace(&lock[start..start + other.len()], &other);
+    project.write("unskew.lock", &altered);
+    says(&project.fails(2, &["apply"]), &["commerce/user_age@1.0.0", &other]);
+}
+
+#[test]
+fn the_catalog_finds_who_has_built_it() {
+    let project = shop();
+    says(&project.ok(&["catalog", "search", "user", "age"]), &["user_age"]);
+    let card = project.ok(&["catalog", "show", "user_age:user_age"]);
+    says(
+        &card,
+        &["commerce/user_age@1.0.0#years_since_registration", "sha256:", "churn", "float64"],
+    );
+    says(&project.ok(&["catalog", "show", "orders:amount"]), &["ada@example.com", "10d", "orders"]);
+    says(&project.ok(&["catalog", "list"]), &["orders", "user_age"]);
+    assert_eq!(project.run(&["catalog", "search", "nothing_like_it"]).status.code(), Some(1));
+    let listed: Value = project.json(&["catalog", "list"]);
+    assert!(listed.as_array().is_some_and(|entries| !entries.is_empty()), "{listed}");
+}
+
+#[test]
+fn errors_are_json_for_programs() {
+    let project = shop();
+    let output = project.run(&["catalog", "show", "user_aeg", "--json"]);
+    assert_eq!(output.status.code(), Some(2));
+    let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(error["error"]["kind"], "NotFound", "{error}");
+    says(error["error"]["hint"].as_str().unwrap(), &["user_age"]);
+}
