@@ -2,8 +2,6 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize, de};
-
 use crate::error::{Error, Result};
 
 /// Whether `text` may name an entity, a source, a view, a feature, a column or a service:
@@ -136,21 +134,24 @@ impl FromStr for FeatureRef {
     }
 }
 
+/// Serializes types as the text that they show, and reads them back from it.
 macro_rules! serde_as_text {
     ($($name:ty),*) => {$(
-        impl Serialize for $name {
+        impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
             }
         }
 
-        impl<'de> Deserialize<'de> for $name {
+        impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(de: D) -> Result<Self, D::Error> {
-                String::deserialize(de)?.parse().map_err(de::Error::custom)
+                String::deserialize(de)?.parse().map_err(serde::de::Error::custom)
             }
         }
     )*};
 }
+
+pub(crate) use serde_as_text;
 
 serde_as_text!(TransformName, FunctionName, FeatureRef);
 

@@ -2,10 +2,11 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::{
+    error::{Error, Result},
+    name::serde_as_text,
+};
 use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
-use serde::{Deserialize, Serialize, de};
-
-use crate::error::{Error, Result};
 
 /// A moment: microseconds since 1970-01-01T00:00:00Z, negative before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -157,22 +158,6 @@ pub fn format_date(days: i32) -> Option<String> {
         _ => epoch.checked_sub_days(span),
     };
     date.map(|date| date.to_string())
-}
-
-macro_rules! serde_as_text {
-    ($($name:ty),*) => {$(
-        impl Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(de: D) -> Result<Self, D::Error> {
-                String::deserialize(de)?.parse().map_err(de::Error::custom)
-            }
-        }
-    )*};
 }
 
 serde_as_text!(Timestamp, Span);

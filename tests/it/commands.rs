@@ -105,7 +105,10 @@ fn the_catalog_finds_who_has_built_it() {
         &card,
         &["commerce/user_age@1.0.0#years_since_registration", "sha256:", "churn", "float64"],
     );
-    says(&project.ok(&["catalog", "show", "orders:amount"]), &["ada@example.com", "10d", "orders"]);
+    says(
+        &project.ok(&["catalog", "show", "orders:amount"]),
+        &["lin@example.com", "commerce", "10d", "orders"],
+    );
     says(&project.ok(&["catalog", "list"]), &["orders", "user_age"]);
     assert_eq!(project.run(&["catalog", "search", "nothing_like_it"]).status.code(), Some(1));
     let listed: Value = project.json(&["catalog", "list"]);

@@ -31,6 +31,8 @@ path = "orders.parquet"
 timestamp = "ordered_at"
 
 [feature_view.orders]
+owner = "lin@example.com"
+team = "commerce"
 entities = ["customer"]
 source = "orders"
 ttl = "10d"

@@ -34,7 +34,7 @@ fn definitions_with_mistakes_are_refused_all_at_once() {
     let said = project.fails(2, &["apply"]);
     says(
         &said,
-        &["features/shop.toml:12", "\"orders\"", "typ", "user_age:age", "hint: did you mean"],
+        &["features/shop.toml:14", "\"orders\"", "typ", "user_age:age", "hint: did you mean"],
     );
     assert_eq!(snapshots(&project), 1);
 }
