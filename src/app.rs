@@ -14,7 +14,7 @@ use crate::{
         State, Visible, check, parse, read_lock, write_lock,
     },
     digest::Digest,
-    error::{Context, Error, Result},
+    error::{Context, Error, Kind, Result},
     evaluate::InForce,
     name::TransformName,
     offline::{Resources, Sources, session},
@@ -63,12 +63,19 @@ impl App {
         Registry::open(&self.root.join(&self.config.project.registry))
     }
 
-    /// The runtime, with the compiled code of earlier runs.
+    /// The runtime, with the compiled code of earlier runs where there is a folder to keep it in.
     ///
     /// # Errors
-    /// Those of [`Runtime::new`].
+    /// Those of [`Runtime::new`], but for a folder that cannot be used.
     pub fn runtime(&self) -> Result<Runtime> {
-        Runtime::new(self.config.limits.clone(), cache_folder().as_deref())
+        let limits = || self.config.limits.clone();
+        match Runtime::new(limits(), cache_folder().as_deref()) {
+            Err(error) if error.kind() == Kind::Unavailable => {
+                tracing::warn!(%error, "compiled code is not kept");
+                Runtime::new(limits(), None)
+            }
+            made => made,
+        }
     }
 
     /// The online store.

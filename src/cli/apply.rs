@@ -81,7 +81,7 @@ async fn declared(app: &App, registry: &Registry) -> Result<State> {
                 many => format!("{many} problems"),
             };
             Err(Error::invalid(format!(
-                "nothing applied: {count} in the definitions\n\n{}",
+                "{count} in the definitions, which stay as they are in force\n\n{}",
                 shown.join("\n\n")
             )))
         }

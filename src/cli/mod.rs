@@ -19,7 +19,11 @@ mod table;
 mod training_set;
 mod transform;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    panic::{self, AssertUnwindSafe},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -98,7 +102,10 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let output = Output { json: arguments.json };
     let context = Context { project: arguments.project, output };
-    match execute(&context, arguments.command) {
+    let ended = panic::catch_unwind(AssertUnwindSafe(|| execute(&context, arguments.command)));
+    // The panic has been reported to stderr already.
+    let ended = ended.unwrap_or_else(|_| Err(Error::internal("a defect of unskew ended the command")));
+    match ended {
         Ok(Verdict::Yes) => ExitCode::SUCCESS,
         Ok(Verdict::No) => ExitCode::from(1),
         Err(error) => {

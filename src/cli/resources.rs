@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, builder::RangedU64ValueParser};
 
 use crate::{
     error::{Error, Result},
@@ -13,10 +13,10 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct ResourceArguments {
     /// How many partitions to work on at once; one for each core, where it is not given.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
     threads: Option<usize>,
     /// How many rows a batch has.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_048_576))]
     batch_rows: Option<usize>,
     /// How much memory sorts and joins may take before they spill to disk: 512MB, 4GB.
     #[arg(long, value_name = "SIZE", value_parser = bytes)]

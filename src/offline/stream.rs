@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::{
-    dataframe::DataFrame, execution::SendableRecordBatchStream,
+    common::ScalarValue,
+    dataframe::DataFrame,
+    execution::SendableRecordBatchStream,
+    logical_expr::{ident, lit},
     physical_plan::stream::RecordBatchStreamAdapter,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 
-use super::{Layout, Period, Sources, errors::from_datafusion, latest};
-use crate::{error::Result, time::Timestamp};
+use super::{CREATED, Layout, Period, Sources, errors::from_datafusion, latest};
+use crate::{definition::Visible, error::Result, time::Timestamp};
 
 /// Told of rows as they pass.
 pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
@@ -26,7 +29,8 @@ pub(super) async fn stream(
     Ok(Box::pin(RecordBatchStreamAdapter::new(schema, told)))
 }
 
-/// The newest row of every entity of a source, as [`latest`] says, in batches.
+/// The newest row of every entity of a source, as [`latest`] says, in batches: of the rows that can
+/// be seen at the end of the period, as a point-in-time join would find them then.
 ///
 /// # Errors
 /// Those of [`Sources::rows`] and of reading.
@@ -38,7 +42,13 @@ pub async fn latest_rows(
     to: Timestamp,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     let period = Period { from, to: Some(to) };
-    let rows = latest(sources.rows(source, &layout, period)?, layout, period)?;
+    let mut rows = sources.rows(source, &layout, period)?;
+    if sources.visible(source)? == Visible::Created {
+        let end = lit(ScalarValue::TimestampMicrosecond(Some(to.0), Some("UTC".into())));
+        let written = ident(CREATED).is_null().or(ident(CREATED).lt_eq(end));
+        rows = rows.filter(written).map_err(from_datafusion)?;
+    }
+    let rows = latest(rows, layout, period)?;
     let batches = rows.execute_stream().await.map_err(from_datafusion)?;
     Ok(batches.map_err(from_datafusion).boxed())
 }

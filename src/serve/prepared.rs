@@ -285,8 +285,9 @@ impl Group {
                 let keys = EntityKeys::encode(&self.keys, &columns)?;
                 store.read(&self.ids, &keys).await?
             }
-            // A view whose join keys the request does not bring has no rows for it.
+            // A view none of whose join keys the request brings has no rows for it, as in Feast.
             None => {
+                self.refuse_half_a_key(entities)?;
                 let mut nothing = ReadRows::with_capacity(self.ids.len(), entities.rows);
                 (0..self.ids.len() * entities.rows).for_each(|_| nothing.push(None));
                 nothing
@@ -296,6 +297,26 @@ impl Group {
             found.insert(&view.name, view.take(place, &read, entities, working)?);
         }
         Ok(())
+    }
+}
+
+impl Group {
+    /// An error where some of the join keys are there and others are not: a misspelt key must not
+    /// look like an entity that is not known.
+    fn refuse_half_a_key(&self, entities: &EntityRows) -> Result<()> {
+        let has = |key: &&Field| entities.columns.contains_key(&key.name);
+        let missing = self.keys.iter().find(|key| !has(key));
+        match (missing, self.keys.iter().any(|key| has(&key))) {
+            (Some(missing), true) => {
+                let views: Vec<&str> = self.views.iter().map(|view| view.name.as_str()).collect();
+                Err(Error::invalid(format!(
+                    "Join key {} is missing in the entities: {} needs all of its join keys",
+                    missing.name,
+                    views.join(", ")
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -5,7 +5,11 @@ mod metrics;
 mod model;
 mod routes;
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::{Future, IntoFuture as _, pending},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -13,7 +17,7 @@ use axum::{
     middleware,
     routing::{get, post},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::oneshot};
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
 
 use crate::{
@@ -55,7 +59,11 @@ pub fn router(server: Arc<FeatureServer>, metrics: Metrics) -> Router {
         .with_state(app)
 }
 
-/// Serves until `shutdown` is done, then lets the requests under way finish.
+/// How long requests under way have to finish once the server is asked to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Serves until `shutdown` is done, then lets the requests under way finish, but not for longer
+/// than ten seconds: a client that never ends its request does not keep the server.
 ///
 /// # Errors
 /// [`crate::error::Kind::Unavailable`] when the listener fails.
@@ -64,8 +72,20 @@ pub async fn serve(
     router: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
-    axum::serve(listener, router)
-        .with_graceful_shutdown(shutdown)
-        .await
-        .context(|| "the server stopped")
+    let (asked, stopping) = oneshot::channel::<()>();
+    let graceful = axum::serve(listener, router).with_graceful_shutdown(async move {
+        shutdown.await;
+        // Nobody listens when the server has ended already.
+        let _ = asked.send(());
+    });
+    let deadline = async move {
+        match stopping.await {
+            Ok(()) => tokio::time::sleep(GRACE).await,
+            Err(_) => pending().await,
+        }
+    };
+    tokio::select! {
+        ended = graceful.into_future() => ended.context(|| "the server stopped"),
+        () = deadline => Ok(()),
+    }
 }

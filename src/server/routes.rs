@@ -49,6 +49,11 @@ pub(super) async fn push(
         );
         return Err(Failure::from_push(&error));
     }
+    let rows = body.df.values().map(Vec::len).max().unwrap_or(0);
+    if rows > MAX_ROWS {
+        let error = Error::limit("rows of a push", MAX_ROWS as u64, 0, rows as u64);
+        return Err(Failure::from_push(&error));
+    }
     push_rows(app.server.in_force(), &body.push_source_name, &body.df, app.server.store())
         .await
         .map_err(|error| Failure::from_push(&error))?;

@@ -3,6 +3,7 @@
 mod conform;
 mod files;
 mod query;
+mod serial;
 #[cfg(test)]
 mod tests;
 
@@ -29,7 +30,7 @@ use super::{
     period::Period,
 };
 use crate::{
-    definition::{Source, SourceData},
+    definition::{Source, SourceData, Visible},
     error::{Context, Error, Result, did_you_mean},
     value::DataType,
 };
@@ -144,7 +145,7 @@ impl Sources {
             self.open_one(read, readers).await?;
             files.extend(self.files(read)?.iter().cloned());
         }
-        let provider = query.plan(&self.context, sql).await.context(|| named(source))?;
+        let provider = query.plan(&self.context).await.context(|| named(source))?;
         Ok(Table { provider, files })
     }
 
@@ -175,6 +176,14 @@ impl Sources {
     /// [`crate::error::Kind::NotFound`] when there is no such source.
     pub fn files(&self, source: &str) -> Result<&BTreeSet<PathBuf>> {
         Ok(&self.table(source)?.files)
+    }
+
+    /// From when on a row of a source can be seen.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::NotFound`] when there is no such source.
+    pub fn visible(&self, source: &str) -> Result<Visible> {
+        Ok(self.definition(source)?.visible)
     }
 
     /// The columns of a source.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::{
-    catalog::{TableProvider, view::ViewTable},
+    catalog::TableProvider,
     common::{
         TableReference,
         tree_node::{TreeNode, TreeNodeRecursion},
@@ -15,6 +15,7 @@ use datafusion::{
     sql::parser::Statement,
 };
 
+use super::serial::SerialQuery;
 use crate::{
     error::{Error, Result},
     offline::errors::{external, from_datafusion},
@@ -47,11 +48,7 @@ impl Query {
     }
 
     /// The query as a table; what it reads from are tables already.
-    pub(super) async fn plan(
-        self,
-        context: &SessionContext,
-        sql: &str,
-    ) -> Result<Arc<dyn TableProvider>> {
+    pub(super) async fn plan(self, context: &SessionContext) -> Result<Arc<dyn TableProvider>> {
         let plan =
             context.state().statement_to_plan(self.statement).await.map_err(from_datafusion)?;
         let read_only = SQLOptions::new()
@@ -60,7 +57,7 @@ impl Query {
             .with_allow_statements(false);
         read_only.verify_plan(&plan).map_err(from_datafusion)?;
         refuse_changing(&plan).map_err(from_datafusion)?;
-        Ok(Arc::new(ViewTable::new(plan, Some(sql.to_owned()))))
+        Ok(Arc::new(SerialQuery::new(plan, context)))
     }
 }
 
