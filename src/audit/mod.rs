@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    definition::fingerprint::{Class, Difference, explain},
+    definition::fingerprint::{Class, Difference, check_documents, explain},
     digest::Digest,
+    error::{Context, Result},
     evaluate::InForce,
     name::FeatureRef,
     offline::Manifest,
@@ -94,9 +95,15 @@ pub struct ColumnAudit {
 }
 
 /// Compares every column of a training dataset with what is in force.
-pub fn audit(manifest: &Manifest, served: &Served) -> Vec<ColumnAudit> {
+///
+/// # Errors
+/// [`crate::error::Kind::Corrupt`] when a document, of either, is not what its digest says: they
+/// come from files and servers, and an explanation out of changed ones would be a wrong one.
+pub fn audit(manifest: &Manifest, served: &Served) -> Result<Vec<ColumnAudit>> {
+    check_documents(&manifest.documents).context(|| "the training dataset's manifest")?;
+    check_documents(&served.documents).context(|| "what is in force")?;
     let columns = manifest.columns.iter();
-    columns
+    Ok(columns
         .map(|(column, trained)| {
             let now = served.features.get(&trained.feature).copied();
             let differences = match now {
@@ -115,7 +122,7 @@ pub fn audit(manifest: &Manifest, served: &Served) -> Vec<ColumnAudit> {
                 rows_changed: None,
             }
         })
-        .collect()
+        .collect())
 }
 
 fn standing(trained: &Digest, now: Option<&Digest>, differences: &[Difference]) -> Standing {
@@ -126,5 +133,123 @@ fn standing(trained: &Digest, now: Option<&Digest>, differences: &[Difference]) 
         Some(_) if any(Class::Transform) => Standing::TransformDiffers,
         Some(_) if any(Class::Runtime) && !any(Class::Definition) => Standing::RuntimeDiffers,
         Some(_) => Standing::DefinitionDiffers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        definition::fingerprint::{Fingerprints, RuntimeRef},
+        error::Kind,
+        evaluate::testing::in_force,
+        offline::{ManifestColumn, RequestRecord, SourceFile},
+        time::Timestamp,
+    };
+
+    const VIEWS: &str = r#"
+[feature_view.spend]
+entities = ["customer"]
+source = "orders"
+transform = "t/echo@1.0.0#f"
+inputs = { a = "amount", b = "note" }
+features = { amount = { type = "int64", column = "one" } }
+
+[on_demand_feature_view.again]
+transform = "t/echo@1.0.0#f"
+inputs = { a = "spend:amount", b = "request:word" }
+features = { value = { type = "int64", column = "one" } }
+"#;
+
+    /// A training dataset with both features, made of what is in force.
+    fn manifest(in_force: &InForce) -> Manifest {
+        let served = Served::of(in_force);
+        let column = |(feature, fingerprint): (&FeatureRef, &Digest)| {
+            let column = ManifestColumn { feature: feature.clone(), fingerprint: *fingerprint };
+            (feature.full_name(), column)
+        };
+        Manifest {
+            format: 1,
+            project: in_force.project.clone(),
+            snapshot: in_force.sequence,
+            created_at: Timestamp(0),
+            request: RequestRecord {
+                entities: SourceFile { path: "e".into(), size: 0, modified: Timestamp(0) },
+                timestamp_column: "event_timestamp".to_owned(),
+                service: None,
+                features: served.features.keys().cloned().collect(),
+                full_names: true,
+            },
+            inputs: Vec::new(),
+            rows: 0,
+            content_hash: Digest::of(""),
+            columns: served.features.iter().map(column).collect(),
+            documents: served.documents,
+            labels: served.labels,
+        }
+    }
+
+    fn on_another_runtime(mut in_force: InForce) -> InForce {
+        let runtime = RuntimeRef { name: "other".to_owned(), digest: Digest::of("other") };
+        in_force.fingerprints = Fingerprints::of(&in_force.state, &runtime).unwrap();
+        in_force
+    }
+
+    fn edited(edits: &[(&str, &str)]) -> InForce {
+        let edit = |text: String, (old, new): &(&str, &str)| {
+            assert!(text.contains(old), "{old}");
+            text.replacen(old, new, 1)
+        };
+        in_force(&edits.iter().fold(VIEWS.to_owned(), edit))
+    }
+
+    const TRANSFORM: (&str, &str) = (
+        "transform = \"t/echo@1.0.0#f\"\ninputs = { a = \"amount\", b = \"note\" }",
+        "transform = \"t/three@1.0.0#g\"\ninputs = { a = \"amount\" }",
+    );
+    const TTL: (&str, &str) = ("source = \"orders\"", "source = \"orders\"\nttl = \"1d\"");
+    const NO_AGAIN: (&str, &str) = ("again]", "renamed]");
+
+    #[test]
+    fn columns_stand_as_what_decides_them() {
+        use Standing::{DefinitionDiffers, NoLongerServed, RuntimeDiffers, Same, TransformDiffers};
+        let trained = manifest(&in_force(VIEWS));
+        let check = |now: InForce, again: Standing, spend: Standing| {
+            let audited = audit(&trained, &Served::of(&now)).unwrap();
+            let standings: Vec<_> = audited.iter().map(|column| column.standing).collect();
+            assert_eq!(standings, [again, spend]);
+            for column in audited {
+                let differs = !matches!(column.standing, Same | NoLongerServed);
+                assert_eq!(!column.differences.is_empty(), differs, "{column:?}");
+                assert_eq!(column.now.is_none(), column.standing == NoLongerServed);
+                assert_eq!(column.now == Some(column.trained), column.standing == Same);
+            }
+        };
+        check(in_force(VIEWS), Same, Same);
+        check(edited(&[TRANSFORM]), TransformDiffers, TransformDiffers);
+        check(edited(&[TTL]), DefinitionDiffers, DefinitionDiffers);
+        check(edited(&[NO_AGAIN]), NoLongerServed, Same);
+        check(edited(&[TTL, TRANSFORM]), TransformDiffers, TransformDiffers);
+        check(on_another_runtime(in_force(VIEWS)), RuntimeDiffers, RuntimeDiffers);
+        check(on_another_runtime(edited(&[TTL])), DefinitionDiffers, DefinitionDiffers);
+        check(on_another_runtime(edited(&[TRANSFORM])), TransformDiffers, TransformDiffers);
+    }
+
+    #[test]
+    fn changed_documents_are_refused_on_either_side() {
+        let trained = in_force(VIEWS);
+        let spoil = |documents: &mut BTreeMap<Digest, Value>| {
+            documents.values_mut().for_each(|document| document["ttl"] = json!(7));
+        };
+        let (mut manifest, mut served) = (manifest(&trained), Served::of(&trained));
+        spoil(&mut served.documents);
+        let error = audit(&manifest, &served).unwrap_err();
+        assert!(error.message().starts_with("what is in force: "), "{error}");
+        spoil(&mut manifest.documents);
+        let error = audit(&manifest, &served).unwrap_err();
+        assert_eq!(error.kind(), Kind::Corrupt);
+        assert!(error.message().starts_with("the training dataset's manifest: "), "{error}");
     }
 }

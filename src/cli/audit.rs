@@ -44,7 +44,7 @@ impl TrainingSet {
         let (served, columns) = match &self.server {
             Some(url) => {
                 let served: Served = FeatureServerClient::new(url)?.get("/fingerprints").await?;
-                let columns = audit(&manifest, &served);
+                let columns = audit(&manifest, &served)?;
                 (served, columns)
             }
             None => self.against_registry(context, &manifest).await?,
@@ -68,7 +68,7 @@ impl TrainingSet {
         let app = context.app()?;
         let in_force = app.in_force().await?;
         let served = Served::of(&in_force);
-        let mut columns = audit(manifest, &served);
+        let mut columns = audit(manifest, &served)?;
         let differing = |column: &&mut ColumnAudit| {
             !matches!(column.standing, Standing::Same | Standing::NoLongerServed)
         };

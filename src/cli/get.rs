@@ -111,7 +111,7 @@ impl Get {
 /// Rows of `name=value` as columns.
 fn columns(rows: &[String]) -> Result<BTreeMap<String, Vec<Value>>> {
     let mut columns: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for row in rows {
+    for (before, row) in rows.iter().enumerate() {
         for pair in row.split(',') {
             let Some((name, value)) = pair.split_once('=') else {
                 return Err(Error::invalid(format!("not an entity row: {row:?}"))
@@ -119,13 +119,11 @@ fn columns(rows: &[String]) -> Result<BTreeMap<String, Vec<Value>>> {
             };
             columns.entry(name.trim().to_owned()).or_default().push(value.into());
         }
-    }
-    if let Some((name, values)) = columns.iter().find(|(_, values)| values.len() != rows.len()) {
-        return Err(Error::invalid(format!(
-            "{name} is given for {} of {} entity rows: every row needs the same names",
-            values.len(),
-            rows.len()
-        )));
+        let uneven = columns.iter().find(|(_, values)| values.len() != before + 1);
+        if let Some((name, _)) = uneven {
+            return Err(Error::invalid(format!("not like the other entity rows: {row:?}"))
+                .with_hint(format!("every row needs the same names, each once; see {name}")));
+        }
     }
     Ok(columns)
 }
@@ -170,5 +168,66 @@ fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(rows: &[&str]) -> Result<BTreeMap<String, Vec<Value>>> {
+        columns(&rows.iter().map(|row| (*row).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn rows_become_columns() {
+        let check = |given: &[&str], expected: Value| {
+            assert_eq!(json!(rows(given).unwrap()), expected, "{given:?}");
+        };
+        check(&["id=1"], json!({"id": ["1"]}));
+        check(&["id=1,word=a=b", "word=, id=2"], json!({"id": ["1", "2"], "word": ["a=b", ""]}));
+    }
+
+    #[test]
+    fn rows_have_the_same_names_each_once() {
+        let check = |given: &[&str], expected: &str| {
+            let error = rows(given).unwrap_err();
+            assert_eq!(error.message(), expected, "{given:?}");
+        };
+        check(&["id"], "not an entity row: \"id\"");
+        check(&["id=1", ""], "not an entity row: \"\"");
+        check(&["id=1,word=a", "id=2"], "not like the other entity rows: \"id=2\"");
+        check(&["id=1", "id=2,word=a", "id=3"], "not like the other entity rows: \"id=2,word=a\"");
+        // As many values as rows, and none of them in its row.
+        check(
+            &["id=1,id=2,word=a", "word=b"],
+            "not like the other entity rows: \"id=1,id=2,word=a\"",
+        );
+    }
+
+    #[test]
+    fn an_answer_of_any_shape_is_rendered() {
+        let shown = render(&json!({
+            "metadata": {"feature_names": ["id", "age"], "fingerprints": [null, "sha256:0123456789abcdef"]},
+            "results": [
+                {"values": [1, 2], "statuses": ["PRESENT", "PRESENT"]},
+                {"values": [1.5, null], "statuses": ["PRESENT", "NOT_FOUND"]},
+            ],
+            "row_errors": [{"view": "a", "row": 1, "message": "no"}],
+        }));
+        for expected in ["null (NOT_FOUND)", "sha256:0123456789ab", "row 1 of a: no"] {
+            assert!(shown.contains(expected), "{shown}");
+        }
+        assert!(!shown.contains("(PRESENT)") && !shown.contains("0123456789abc"), "{shown}");
+        for odd in [
+            json!(null),
+            json!([]),
+            json!({"results": [{}], "metadata": 1}),
+            json!({"results": [1, {"values": [1]}], "metadata": {"feature_names": [1, 2, 3]}}),
+            json!({"results": [{"values": [1, 2]}, {"values": []}],
+                   "metadata": {"feature_names": ["a", "b"]}, "row_errors": [1]}),
+        ] {
+            render(&odd);
+        }
     }
 }

@@ -93,11 +93,11 @@ impl<'a> Retrieval<'a> {
         }
         let outputs = outputs(state, references, full_names)?;
         let retrieval = planner.finish(outputs);
-        retrieval.refuse_collisions()?;
+        retrieval.refuse_collisions(full_names)?;
         Ok(retrieval)
     }
 
-    fn refuse_collisions(&self) -> Result<()> {
+    fn refuse_collisions(&self, full_names: bool) -> Result<()> {
         let mut taken: BTreeMap<&str, String> = BTreeMap::new();
         let keys = self.join_keys.keys().map(|name| (name.as_str(), "a join key".to_owned()));
         let outputs = self
@@ -106,10 +106,14 @@ impl<'a> Retrieval<'a> {
             .map(|output| (output.name.as_str(), format!("feature {}", output.reference)));
         for (name, what) in keys.chain(outputs) {
             if let Some(other) = taken.insert(name, what.clone()) {
+                let hint = match full_names || other == what {
+                    true => "ask for one of them alone, and once",
+                    false => "ask for full feature names (view__feature)",
+                };
                 return Err(Error::invalid(format!(
                     "two columns of the answer would be called \"{name}\": {other} and {what}"
                 ))
-                .with_hint("ask for full feature names (view__feature)"));
+                .with_hint(hint));
             }
         }
         Ok(())
@@ -262,5 +266,202 @@ pub fn working_column(input: &Input) -> String {
         Input::Feature(reference) => reference.to_string(),
         Input::Request(column, _) => column.clone(),
         Input::EventTime => EVENT_TIME.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::testing::state;
+
+    /// A second on-demand view that reads `user_age`, and a third that reads both: a diamond.
+    const DIAMOND: (&str, &str) = (
+        "[feature_service.churn]",
+        r#"[on_demand_feature_view.a_top]
+transform = "commerce/user_age@1.0.0#risk"
+inputs = { age = "risk:score", amount = "z_side:score" }
+features = { score = "float64" }
+
+[on_demand_feature_view.z_side]
+transform = "commerce/user_age@1.0.0#risk"
+inputs = { age = "user_age:age", amount = "request:weight" }
+features = { score = "float64" }
+
+[feature_service.churn]"#,
+    );
+
+    fn features(names: &[&str]) -> Wanted {
+        Wanted::Features(names.iter().map(|name| name.parse().unwrap()).collect())
+    }
+
+    fn names<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<&'a str> {
+        names.into_iter().map(String::as_str).collect()
+    }
+
+    /// The plan in a line each: what to bring, what to read, what to compute, what comes out.
+    fn told(plan: &Retrieval<'_>) -> [String; 4] {
+        let read = |read: &ViewRead<'_>| {
+            let features: Vec<&str> = read.features.keys().copied().collect();
+            format!("{}({})", read.name, features.join(" "))
+        };
+        let step = |step: &Step<'_>| {
+            let features: Vec<&str> = step.features.keys().copied().collect();
+            format!("{}({})", step.name, features.join(" "))
+        };
+        [
+            names(plan.join_keys.keys().chain(plan.request.keys())).join(" "),
+            plan.views.iter().map(read).collect::<Vec<_>>().join(" "),
+            plan.steps.iter().map(step).collect::<Vec<_>>().join(" "),
+            names(plan.outputs.iter().map(|output| &output.name)).join(" "),
+        ]
+    }
+
+    #[test]
+    fn plans_have_all_that_it_takes_and_no_more() {
+        let state = state(&[DIAMOND]);
+        let check = |wanted: &Wanted, full_names, expected: [&str; 4]| {
+            assert_eq!(told(&Retrieval::plan(&state, wanted, full_names).unwrap()), expected);
+        };
+        check(
+            &features(&["purchases:spend_30d"]),
+            false,
+            ["customer_id", "purchases(spend_30d)", "", "spend_30d"],
+        );
+        check(
+            &features(&["purchases:spend_30d", "basket:unit_price", "purchases:purchases_30d"]),
+            true,
+            [
+                "customer_id",
+                "basket(unit_price) purchases(purchases_30d spend_30d)",
+                "",
+                "purchases__spend_30d basket__unit_price purchases__purchases_30d",
+            ],
+        );
+        // What is read on the way is read, and is not in the answer.
+        check(
+            &features(&["risk:score"]),
+            false,
+            [
+                "customer_id amount",
+                "purchases(first_purchase_at)",
+                "user_age(age) risk(score)",
+                "score",
+            ],
+        );
+        check(
+            &Wanted::Service("churn".to_owned()),
+            false,
+            [
+                "customer_id amount",
+                "basket(unit_price) purchases(first_purchase_at spend_30d)",
+                "user_age(age) risk(score)",
+                "spend_30d unit_price score",
+            ],
+        );
+        // Every view once, after those that it reads, whatever the names and the order.
+        let diamond = [
+            "customer_id amount weight",
+            "purchases(first_purchase_at)",
+            "user_age(age) risk(score) z_side(score) a_top(score)",
+        ];
+        let [brought, read, steps] = diamond;
+        check(&features(&["a_top:score"]), false, [brought, read, steps, "score"]);
+        check(
+            &features(&["a_top:score", "user_age:age"]),
+            false,
+            [brought, read, steps, "score age"],
+        );
+        check(
+            &features(&["user_age:age", "z_side:score", "a_top:score"]),
+            true,
+            [
+                brought,
+                read,
+                "user_age(age) z_side(score) risk(score) a_top(score)",
+                "user_age__age z_side__score a_top__score",
+            ],
+        );
+    }
+
+    #[test]
+    fn refusals_say_what_there_is() {
+        let state = state(&[DIAMOND]);
+        let check = |wanted: &Wanted, full_names, expected: &str| {
+            let error = Retrieval::plan(&state, wanted, full_names).unwrap_err();
+            assert_eq!(error.to_string(), expected);
+        };
+        check(
+            &Wanted::Service("chrun".to_owned()),
+            false,
+            "Feature service chrun does not exist\nhint: did you mean \"churn\"?",
+        );
+        check(
+            &features(&["purchase:spend_30d"]),
+            false,
+            "Feature view purchase does not exist\nhint: did you mean \"purchases\"?",
+        );
+        check(
+            &features(&["risk:scores"]),
+            false,
+            "Feature scores not found in view risk\nhint: did you mean \"score\"?",
+        );
+        check(
+            &features(&[]),
+            false,
+            "No features specified for retrieval\n\
+             hint: name features as view:feature, or a feature service",
+        );
+        check(
+            &features(&["risk:score", "z_side:score"]),
+            false,
+            "two columns of the answer would be called \"score\": feature risk:score and feature \
+             z_side:score\nhint: ask for full feature names (view__feature)",
+        );
+        for full_names in [false, true] {
+            let name = if full_names { "risk__score" } else { "score" };
+            check(
+                &features(&["risk:score", "risk:score"]),
+                full_names,
+                &format!(
+                    "two columns of the answer would be called \"{name}\": feature risk:score and \
+                     feature risk:score\nhint: ask for one of them alone, and once"
+                ),
+            );
+        }
+    }
+
+    #[test]
+    fn a_feature_cannot_be_called_like_a_join_key_of_the_answer() {
+        let state = state(&[
+            ("features = { age = {", "features = { customer_id = {"),
+            ("\"user_age:age\"", "\"user_age:customer_id\""),
+        ]);
+        let wanted = features(&["user_age:customer_id", "purchases:spend_30d"]);
+        let error = Retrieval::plan(&state, &wanted, false).unwrap_err();
+        assert_eq!(
+            error.message(),
+            "two columns of the answer would be called \"customer_id\": a join key and feature \
+             user_age:customer_id"
+        );
+        Retrieval::plan(&state, &wanted, true).unwrap();
+    }
+
+    #[test]
+    fn a_feature_may_be_called_like_a_request_column() {
+        // Request columns are not in the answer, and in the working batch no feature has its short
+        // name.
+        let state = state(&[
+            (
+                "score = { type = \"float64\", default = 0.5 }",
+                "amount = { type = \"float64\", column = \"score\" }",
+            ),
+            ("\"risk:score\"", "\"risk:amount\""),
+        ]);
+        let wanted = features(&["risk:amount"]);
+        let plan = Retrieval::plan(&state, &wanted, false).unwrap();
+        assert_eq!(plan.outputs[0].name, "amount");
+        let inputs = plan.steps.iter().flat_map(|step| step.view.transform.inputs.values());
+        let columns: Vec<String> = inputs.map(working_column).collect();
+        assert_eq!(columns, [EVENT_TIME, "purchases:first_purchase_at", "user_age:age", "amount"]);
     }
 }

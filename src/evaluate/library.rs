@@ -30,6 +30,12 @@ impl Library {
         Ok(Self(transforms))
     }
 
+    /// These transforms.
+    #[cfg(test)]
+    pub(super) fn of(transforms: BTreeMap<TransformName, Arc<Transform>>) -> Self {
+        Self(transforms)
+    }
+
     /// A transform of the state.
     ///
     /// # Errors
@@ -37,5 +43,18 @@ impl Library {
     pub fn get(&self, name: &TransformName) -> Result<Arc<Transform>> {
         let transform = self.0.get(name).map(Arc::clone);
         transform.ok_or_else(|| Error::internal(format!("{name} is used and not pinned")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    #[test]
+    fn a_transform_that_is_not_pinned_is_a_defect() {
+        let error = Library::of(BTreeMap::new()).get(&"t/f@1.0.0".parse().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Internal);
+        assert_eq!(error.message(), "t/f@1.0.0 is used and not pinned");
     }
 }

@@ -10,6 +10,8 @@ mod in_force;
 mod library;
 mod on_demand;
 mod stored;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use binding::Binding;
 pub use evaluation::{Evaluated, Evaluation};

@@ -187,3 +187,145 @@ impl Columns {
             .map_err(|error| Error::internal(format!("the working batch is uneven: {error}")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::{
+        array::{AsArray, Int64Array, StringArray},
+        datatypes::Int64Type,
+    };
+
+    use super::*;
+    use crate::{
+        definition::retrieval::Wanted, error::Kind, evaluate::testing::in_force,
+        wasm::testing::field,
+    };
+
+    const VIEWS: &str = r#"
+[feature_view.spend]
+entities = ["customer"]
+source = "orders"
+features = { amount = "int64", total = { type = "int64", column = "amount", default = -1 } }
+
+[on_demand_feature_view.first]
+transform = "t/echo@1.0.0#f"
+inputs = { a = "spend:total", b = "request:word" }
+features = { one = "int64", two = { type = "utf8", default = "none" } }
+
+[on_demand_feature_view.second]
+transform = "t/echo@1.0.0#f"
+inputs = { a = "first:one", b = "first:two" }
+features = { one = "int64", two = "utf8" }
+
+[on_demand_feature_view.three]
+transform = "t/three@1.0.0#g"
+inputs = { a = "spend:amount" }
+features = { value = { type = "int64", column = "one", default = 5 } }
+"#;
+
+    fn run(wanted: &[&str], working: RecordBatch) -> Result<Computed> {
+        let in_force = in_force(VIEWS);
+        let wanted = wanted.iter().map(|text| text.parse().unwrap()).collect();
+        let wanted = Wanted::Features(wanted);
+        let retrieval = Retrieval::plan(&in_force.state, &wanted, true)?;
+        OnDemand::new(&retrieval, &in_force.library)?.run(working)
+    }
+
+    fn working(columns: &[(&str, &[Option<i64>])]) -> RecordBatch {
+        let words: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some("")]));
+        let ints = columns.iter().map(|(name, values)| {
+            (*name, Arc::new(Int64Array::from(values.to_vec())) as ArrayRef, true)
+        });
+        let columns = ints.chain([("word", words, true)]);
+        RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+    }
+
+    fn ints(computed: &Computed, column: &str) -> Vec<Option<i64>> {
+        let column = computed.batch.column_by_name(column).unwrap();
+        column.as_primitive::<Int64Type>().iter().collect()
+    }
+
+    fn texts(computed: &Computed, column: &str) -> Vec<Option<String>> {
+        let column = computed.batch.column_by_name(column).unwrap();
+        column.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect()
+    }
+
+    #[test]
+    fn defaults_are_filled_in_before_they_are_read_and_the_mask_is_from_before() {
+        let working = working(&[("spend:total", &[Some(1), None, Some(3)])]);
+        let computed = run(&["second:one", "second:two"], working).unwrap();
+        for column in ["spend:total", "first:one", "second:one"] {
+            assert_eq!(ints(&computed, column), [Some(1), Some(-1), Some(3)], "{column}");
+        }
+        for column in ["first:two", "second:two"] {
+            let expected = ["a", "none", ""].map(|text| Some(text.to_owned()));
+            assert_eq!(texts(&computed, column), expected, "{column}");
+        }
+        // What read a default had a value.
+        let second_row = NullBuffer::from(vec![true, false, true]);
+        let missing = ["first:two", "spend:total"];
+        let missing = missing.map(|column| (column.to_owned(), second_row.clone()));
+        assert_eq!(computed.missing, missing.into());
+        assert!(computed.errors.is_empty());
+    }
+
+    #[test]
+    fn without_a_default_a_null_stays() {
+        let working = working(&[("spend:amount", &[None, Some(2), None])]);
+        let computed = run(&["spend:amount"], working).unwrap();
+        assert_eq!(ints(&computed, "spend:amount"), [None, Some(2), None]);
+        assert_eq!(computed.missing["spend:amount"], NullBuffer::from(vec![false, true, false]));
+    }
+
+    #[test]
+    fn a_row_error_is_told_and_the_default_stands_in() {
+        let working = working(&[("spend:amount", &[None, None, None])]);
+        let computed = run(&["three:value"], working).unwrap();
+        assert_eq!(ints(&computed, "three:value"), [Some(7), Some(5), Some(9)]);
+        let error = RowError { row: 1, message: "no eight".to_owned() };
+        assert_eq!(computed.errors, [("three".to_owned(), vec![error])].into());
+        assert_eq!(computed.missing["three:value"], NullBuffer::from(vec![true, false, true]));
+    }
+
+    #[test]
+    fn columns_that_are_there_besides_stay() {
+        let working = working(&[("spend:amount", &[None; 3]), ("customer_id", &[Some(1); 3])]);
+        let computed = run(&["spend:amount"], working).unwrap();
+        assert_eq!(ints(&computed, "customer_id"), [Some(1); 3]);
+        assert_eq!(texts(&computed, "word").len(), 3);
+    }
+
+    #[test]
+    fn a_working_batch_without_a_feature_is_a_defect() {
+        let error = run(&["spend:amount"], working(&[])).unwrap_err();
+        assert_eq!(error.kind(), Kind::Internal);
+        assert_eq!(error.message(), "the working batch lacks column \"spend:amount\"");
+    }
+
+    #[test]
+    fn every_type_has_defaults() {
+        for data_type in DataType::ALL {
+            let nulls =
+                crate::value::column_from_json(&vec![serde_json::Value::Null; 3], data_type);
+            let text = match data_type {
+                DataType::Boolean => serde_json::json!(true),
+                DataType::Utf8 => serde_json::json!("x"),
+                DataType::Binary => serde_json::json!("AA=="),
+                DataType::Date | DataType::Timestamp => serde_json::json!("1998-06-30"),
+                DataType::ListUtf8 => serde_json::json!(["x", ""]),
+                DataType::ListInt64 | DataType::ListFloat32 | DataType::ListFloat64 => {
+                    serde_json::json!([1, 2])
+                }
+                _ => serde_json::json!(7),
+            };
+            let field = field("x", data_type, true);
+            let default = crate::value::Scalar::from_json(&text, data_type).unwrap();
+            let slot =
+                Slot { column: field.name, data_type, default: Some(default.to_array().unwrap()) };
+            let filled = slot.fill(nulls.unwrap(), &mut BTreeMap::new()).unwrap();
+            let expected =
+                crate::value::column_from_json(&[text.clone(), text.clone(), text], data_type);
+            assert_eq!(&filled, &expected.unwrap(), "{data_type}");
+        }
+    }
+}

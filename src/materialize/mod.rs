@@ -3,6 +3,8 @@
 
 mod ledger;
 mod push;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -11,11 +13,11 @@ use futures::TryStreamExt as _;
 
 pub use ledger::Ledger;
 pub use push::{Pushed, push};
-pub use writer::{ViewWriter, Written};
+pub use writer::{EncodedRows, ViewWriter, Written};
 
 use crate::{
     definition::FeatureView,
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     evaluate::InForce,
     offline::{SourceFile, Sources, latest_rows},
     online::OnlineStore,
@@ -27,9 +29,16 @@ use crate::{
 pub enum Window {
     /// From a moment (or from the beginning) to another.
     Between(Option<Timestamp>, Timestamp),
-    /// Up to a moment, from where the last run ended if no source file has changed since, and from
-    /// the beginning otherwise: so that rows that come late, or are corrected, are not lost.
+    /// Up to a moment, from where the last run ended if neither a source file nor the view has
+    /// changed since, and from the beginning otherwise: so that rows that come late, or are
+    /// corrected, are not lost.
     Incremental(Timestamp),
+}
+
+impl Window {
+    fn is_incremental(self) -> bool {
+        matches!(self, Self::Incremental(_))
+    }
 }
 
 /// What a run did for one view.
@@ -83,15 +92,26 @@ pub async fn materialize(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Report> {
     let writer = ViewWriter::new(in_force, name)?;
+    let definition = writer.definition()?;
+    // As they are before they are read: what is written to them meanwhile is read by the next run.
     let files = SourceFile::all(sources.files(writer.source())?)?;
+    let ledger = match Ledger::read(&in_force.project, name, store).await {
+        // A run that does not resume does not need the ledger, and is the way to replace it.
+        Err(error) if error.kind() == Kind::Corrupt && !window.is_incremental() => None,
+        ledger => ledger?,
+    };
     let (from, to) = match window {
         Window::Between(from, to) => (from, to),
         Window::Incremental(to) => {
-            let ledger = Ledger::read(&in_force.project, name, store).await?;
-            (ledger.and_then(|ledger| ledger.resume(&writer.fingerprint(), &files)), to)
+            (ledger.as_ref().and_then(|ledger| ledger.resume(&definition, &files, to)), to)
         }
     };
     check_window(from, to, now)?;
+    if ledger.is_none_or(|ledger| ledger.definition != definition) {
+        // Whatever becomes of this run, rows of this definition may be there from now on: a run
+        // under the definition before must not go on from where it ended.
+        Ledger::unfinished(definition).write(&in_force.project, name, now, store).await?;
+    }
     let mut rows = latest_rows(sources, writer.source(), writer.layout(), from, to).await?;
     let mut report = Report { from, ..Report::default() };
     while let Some(batch) = rows.try_next().await? {
@@ -99,8 +119,8 @@ pub async fn materialize(
         progress(written.rows);
         report.written += written;
     }
-    if from.is_none() || matches!(window, Window::Incremental(_)) {
-        let ledger = Ledger { rows: writer.fingerprint(), through: to, files };
+    if from.is_none() || window.is_incremental() {
+        let ledger = Ledger { definition, through: Some(to), files };
         ledger.write(&in_force.project, name, now, store).await?;
     }
     Ok(report)

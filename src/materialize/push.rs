@@ -1,6 +1,6 @@
 //! Rows that a caller brings, written to every view that reads their source.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::{
     array::{Array, ArrayRef, RecordBatch, UInt64Array},
@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{ViewWriter, Written};
 use crate::{
+    definition::Source,
     error::{Error, Result, did_you_mean},
     evaluate::InForce,
     offline::{self, HASH, key_column},
@@ -35,96 +36,98 @@ const CREATED: &str = "created";
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when `target` is neither a source with online views nor an
 /// online view; [`crate::error::Kind::Invalid`] for columns that are missing, unknown, uneven or
-/// of another type, and for rows without an event time. Nothing is written then.
+/// of another type, and for rows without an event time;
+/// [`crate::error::Kind::Transform`] where a view's function fails. Nothing is written then.
+/// Those of the store.
 pub async fn push(
     in_force: &InForce,
     target: &str,
     rows: &BTreeMap<String, Vec<Value>>,
     store: &dyn OnlineStore,
 ) -> Result<Pushed> {
-    let views = views(in_force, target)?;
-    let frame = Frame::new(in_force, &views, rows)?;
-    let mut batches = Vec::with_capacity(views.len());
-    for name in views {
-        let writer = ViewWriter::new(in_force, name)?;
-        let batch = frame.batch(&writer)?;
-        batches.push((name, writer, batch));
-    }
+    let (source, views) = views(in_force, target)?;
+    let writer = |name: &str| Ok((name.to_owned(), ViewWriter::new(in_force, name)?));
+    let writers = views.into_iter().map(writer).collect::<Result<Vec<_>>>()?;
+    let frame = Frame::new(source, &writers, rows)?;
+    // All views are computed before any is written: rows that one of them refuses are in none.
+    let encoded = writers.into_iter().map(|(name, writer)| {
+        let rows = writer.encode(&frame.batch(&writer)?);
+        Ok((name, rows?))
+    });
     let mut pushed = Pushed::new();
-    for (name, writer, batch) in batches {
-        pushed.insert(name.to_owned(), writer.write(&batch, store).await?);
+    for (name, rows) in encoded.collect::<Result<Vec<_>>>()? {
+        pushed.insert(name, rows.write(store).await?);
     }
     Ok(pushed)
 }
 
-fn views<'a>(in_force: &'a InForce, target: &str) -> Result<Vec<&'a str>> {
+/// The source that rows are pushed to and the online views that they are for: all of the source
+/// where `target` is one, or the one of that name.
+fn views<'a>(in_force: &'a InForce, target: &str) -> Result<(&'a Source, Vec<&'a str>)> {
     let definitions = &in_force.state.definitions;
     let online = || definitions.feature_views.iter().filter(|(_, view)| view.online);
-    let mut views: Vec<&str> = online()
-        .filter(|(name, view)| view.source == target || *name == target)
-        .map(|(name, _)| name.as_str())
-        .collect();
-    views.dedup();
+    let of_source = online().filter(|(_, view)| view.source == target);
+    let mut views: Vec<_> = of_source.collect();
     if views.is_empty() {
+        views.extend(online().find(|(name, _)| *name == target));
+    }
+    let Some((_, first)) = views.first() else {
         let known = online().flat_map(|(name, view)| [name.as_str(), view.source.as_str()]);
+        let known: BTreeSet<&str> = known.collect();
         return Err(Error::not_found(format!(
             "nothing pushed: {target} is neither a source of online feature views nor one of them"
         ))
-        .with_hint(did_you_mean(target, known)));
-    }
-    Ok(views)
+        .with_hint(did_you_mean(target, known.into_iter())));
+    };
+    let source = definitions.sources.get(&first.source);
+    let source = source.ok_or_else(|| Error::internal("a view without a source"))?;
+    Ok((source, views.into_iter().map(|(name, _)| name.as_str()).collect()))
 }
 
-/// The pushed rows, column by column, with the names of the times found out.
+/// The pushed rows, column by column.
 struct Frame<'a> {
     columns: &'a BTreeMap<String, Vec<Value>>,
     rows: usize,
-    event: String,
-    created: Option<String>,
+    source: &'a Source,
 }
 
 impl<'a> Frame<'a> {
     fn new(
-        in_force: &InForce,
-        views: &[&str],
+        source: &'a Source,
+        writers: &[(String, ViewWriter)],
         columns: &'a BTreeMap<String, Vec<Value>>,
     ) -> Result<Self> {
-        let definitions = &in_force.state.definitions;
-        let view = views.first().and_then(|name| definitions.feature_views.get(*name));
-        let source = view.and_then(|view| definitions.sources.get(&view.source));
-        let source = source.ok_or_else(|| Error::internal("a view without a source"))?;
-        let called = |names: [&str; 2]| {
-            names.into_iter().find(|name| columns.contains_key(*name)).map(str::to_owned)
-        };
-        let event = called([&source.timestamp, EVENT_TIMESTAMP]).ok_or_else(|| {
-            Error::invalid(format!(
-                "nothing pushed: column \"{}\" with the event times is missing",
-                source.timestamp
-            ))
-            .with_hint(format!("the columns are: {}", names(columns)))
-        })?;
-        let created = called([source.created.as_deref().unwrap_or(CREATED), CREATED]);
-        let frame = Self { rows: even(columns)?, columns, event, created };
-        frame.refuse_unknown(in_force, views)?;
+        let frame = Self { rows: even(columns)?, columns, source };
+        frame.refuse_unknown(writers)?;
         Ok(frame)
     }
 
-    fn refuse_unknown(&self, in_force: &InForce, views: &[&str]) -> Result<()> {
-        let mut needed = vec![self.event.clone()];
-        needed.extend(self.created.clone());
-        for name in views {
-            let writer = ViewWriter::new(in_force, name)?;
-            needed.extend(
-                writer.keys().iter().chain(writer.content()).map(|field| field.name.clone()),
-            );
-        }
-        match self.columns.keys().find(|name| !needed.contains(name)) {
+    fn refuse_unknown(&self, writers: &[(String, ViewWriter)]) -> Result<()> {
+        let fields =
+            writers.iter().flat_map(|(_, writer)| writer.keys().iter().chain(writer.content()));
+        let times = [Some(&self.source.timestamp), self.source.created.as_ref()];
+        let known = fields.map(|field| &field.name).chain(times.into_iter().flatten());
+        let needed: BTreeSet<&str> = known.map(|name| self.given_as(name)).collect();
+        match self.columns.keys().find(|name| !needed.contains(name.as_str())) {
             Some(unknown) => {
                 Err(Error::invalid(format!("nothing pushed: unknown column \"{unknown}\""))
-                    .with_hint(did_you_mean(unknown, needed.iter().map(String::as_str))))
+                    .with_hint(did_you_mean(unknown, needed.into_iter())))
             }
             None => Ok(()),
         }
+    }
+
+    /// The name under which a column of the source was brought: the times have another besides
+    /// their own.
+    fn given_as<'n>(&self, name: &'n str) -> &'n str {
+        let is_created = self.source.created.as_deref() == Some(name);
+        let alias = match name {
+            name if name == self.source.timestamp => EVENT_TIMESTAMP,
+            _ if is_created => CREATED,
+            name => name,
+        };
+        let aliased = !self.columns.contains_key(name) && self.columns.contains_key(alias);
+        if aliased { alias } else { name }
     }
 
     fn batch(&self, writer: &ViewWriter) -> Result<RecordBatch> {
@@ -149,15 +152,17 @@ impl<'a> Frame<'a> {
         for (field, column) in writer.content().iter().zip(&content) {
             put(field.name.clone(), column.clone());
         }
-        let event = self.column(&self.event, DataType::Timestamp)?;
+        let event = self.column(&self.source.timestamp, DataType::Timestamp)?;
         if let Some(row) = (0..self.rows).find(|row| event.is_null(*row)) {
             return Err(Error::invalid(format!(
                 "nothing pushed: row {row} has no event time in \"{}\"",
-                self.event
+                self.given_as(&self.source.timestamp)
             )));
         }
         put(offline::EVENT.to_owned(), event);
-        let created = match &self.created {
+        let created = self.source.created.as_deref();
+        let created = created.filter(|name| self.columns.contains_key(self.given_as(name)));
+        let created = match created {
             Some(name) => self.column(name, DataType::Timestamp)?,
             None => column_from_json(&vec![Value::Null; self.rows], DataType::Timestamp)?,
         };
@@ -169,6 +174,7 @@ impl<'a> Frame<'a> {
     }
 
     fn column(&self, name: &str, data_type: DataType) -> Result<ArrayRef> {
+        let name = self.given_as(name);
         let values = self.columns.get(name).ok_or_else(|| {
             Error::invalid(format!("nothing pushed: column \"{name}\" is missing"))
                 .with_hint(format!("the columns are: {}", names(self.columns)))

@@ -1,12 +1,16 @@
 //! Source rows of a view, made features and written to the online store.
 
-use std::{collections::BTreeMap, ops::AddAssign};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::AddAssign,
+};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
     datatypes::{Schema, TimestampMicrosecondType, UInt64Type},
 };
 use serde::Serialize;
+use serde_json::json;
 
 use crate::{
     digest::Digest,
@@ -112,16 +116,31 @@ impl ViewWriter {
         Layout { keys: keys.collect(), content: self.content.clone() }
     }
 
-    /// The fingerprint of the view's rows.
-    pub fn fingerprint(&self) -> Digest {
-        self.fingerprint
+    /// The digest of all that decides what is stored for a source row: the fingerprint of the
+    /// view's rows, and which columns of them are kept.
+    ///
+    /// # Errors
+    /// Those of [`Digest::of_canonical_json`].
+    pub fn definition(&self) -> Result<Digest> {
+        let columns = self.stored.fields().iter().map(|field| (&field.name, field.data_type));
+        let columns: BTreeSet<_> = columns.collect();
+        Digest::of_canonical_json(&json!({ "rows": self.fingerprint, "columns": columns }))
     }
 
     /// Makes features of rows of the form that [`crate::offline::latest_rows`] gives, and writes them.
     ///
     /// # Errors
-    /// Those of [`StoredFeatures::run`] and of the store.
+    /// Those of [`ViewWriter::encode`] and of the store.
     pub async fn write(&self, rows: &RecordBatch, store: &dyn OnlineStore) -> Result<Written> {
+        self.encode(rows)?.write(store).await
+    }
+
+    /// Makes features of rows of the form that [`crate::offline::latest_rows`] gives, ready to be
+    /// written.
+    ///
+    /// # Errors
+    /// Those of [`StoredFeatures::run`].
+    pub fn encode(&self, rows: &RecordBatch) -> Result<EncodedRows> {
         let keys = self.keys.iter().map(|key| column(rows, &key_column(&key.name)));
         let keys = EntityKeys::encode(&self.keys, &keys.collect::<Result<Vec<_>>>()?)?;
         let evaluated = self.features.run(&self.content_of(rows)?)?;
@@ -137,18 +156,17 @@ impl ViewWriter {
                 });
             }
         }
-        Ok(Written {
+        let without_key = rows.num_rows() - batch.len();
+        let row_errors = evaluated.errors.len();
+        let examples = evaluated.errors.into_iter().take(EXAMPLES).map(|error| error.message);
+        let report = Written {
             rows: rows.num_rows() as u64,
-            without_key: (rows.num_rows() - batch.len()) as u64,
-            store: store.write(self.id, batch).await?,
-            row_errors: evaluated.errors.len() as u64,
-            examples: evaluated
-                .errors
-                .into_iter()
-                .take(EXAMPLES)
-                .map(|error| error.message)
-                .collect(),
-        })
+            store: WriteReport::default(),
+            without_key: without_key as u64,
+            row_errors: row_errors as u64,
+            examples: examples.collect(),
+        };
+        Ok(EncodedRows { view: self.id, batch, report })
     }
 
     fn content_of(&self, rows: &RecordBatch) -> Result<RecordBatch> {
@@ -159,6 +177,24 @@ impl ViewWriter {
             .map_err(|error| {
                 Error::internal(format!("the content of source rows is uneven: {error}"))
             })
+    }
+}
+
+/// Rows of a view with their features, ready to be written.
+#[derive(Debug)]
+pub struct EncodedRows {
+    view: ViewId,
+    batch: RowBatch,
+    report: Written,
+}
+
+impl EncodedRows {
+    /// Writes them, newest wins.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn write(self, store: &dyn OnlineStore) -> Result<Written> {
+        Ok(Written { store: store.write(self.view, self.batch).await?, ..self.report })
     }
 }
 

@@ -4,6 +4,8 @@
 mod answer;
 mod prepared;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 

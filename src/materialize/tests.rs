@@ -1,0 +1,422 @@
+//! Runs, ledgers and pushes, on an embedded store.
+
+use std::{fs::File, path::Path, sync::Arc};
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use parquet::arrow::ArrowWriter;
+use serde_json::{Value, json};
+use tempfile::{TempDir, tempdir};
+
+use super::*;
+use crate::{
+    definition::retrieval::Wanted,
+    digest::Digest,
+    evaluate::testing::in_force,
+    offline::{Resources, session},
+    online::{EmbeddedOptions, EmbeddedStore},
+    serve::{FeatureServer, Request},
+};
+
+const VIEWS: &str = r#"
+[source.late]
+path = "orders.parquet"
+timestamp = "ordered_at"
+
+[feature_view.spend]
+entities = ["customer"]
+source = "orders"
+features = { amount = "int64" }
+
+[feature_view.pairs]
+entities = ["customer", "product"]
+source = "orders"
+features = { of_pair = { type = "int64", column = "amount" } }
+
+[feature_view.offline_only]
+entities = ["customer"]
+source = "orders"
+online = false
+features = { note = "utf8" }
+
+[feature_view.timed]
+entities = ["customer"]
+source = "late"
+transform = "t/echo@1.0.0#moment"
+inputs = { a = "ordered_at" }
+features = { at = { type = "timestamp", column = "one" } }
+"#;
+
+const NOW: Timestamp = Timestamp(1_000_000_000);
+
+struct Shop {
+    folder: TempDir,
+    store: Arc<EmbeddedStore>,
+}
+
+impl Shop {
+    fn new() -> Self {
+        let folder = tempdir().unwrap();
+        let options = EmbeddedOptions { map_size: 1 << 20, ..EmbeddedOptions::default() };
+        let store = Arc::new(EmbeddedStore::open(folder.path().join("online"), options).unwrap());
+        Self { folder, store }
+    }
+
+    /// Writes the source: customer, event time and amount of each row.
+    fn write(&self, rows: &[(i64, i64, i64)]) {
+        let ints = |value: fn(&(i64, i64, i64)) -> i64| -> ArrayRef {
+            Arc::new(rows.iter().map(|row| Some(value(row))).collect::<Int64Array>())
+        };
+        let times = |times: Vec<Option<i64>>| -> ArrayRef {
+            Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC"))
+        };
+        let texts = |text| -> ArrayRef { Arc::new(StringArray::from(vec![text; rows.len()])) };
+        let columns = [
+            ("customer_id", ints(|row| row.0), true),
+            ("ordered_at", times(rows.iter().map(|row| Some(row.1)).collect()), true),
+            ("amount", ints(|row| row.2), true),
+            ("product", texts("tea"), true),
+            ("note", texts("n"), true),
+            ("written_at", times(vec![None; rows.len()]), true),
+        ];
+        write_parquet(&self.folder.path().join("orders.parquet"), columns);
+    }
+
+    async fn run(&self, views: &str, window: Window) -> Result<Report> {
+        let in_force = in_force(views);
+        let sources = &in_force.state.definitions.sources;
+        let session = session(&Resources::default())?;
+        let sources = Sources::open(session, self.folder.path(), sources, ["orders"]).await?;
+        materialize(&in_force, "spend", window, NOW, &sources, &*self.store, &|_| ()).await
+    }
+
+    async fn push(&self, target: &str, rows: Value) -> Result<Pushed> {
+        let rows = serde_json::from_value(rows).unwrap();
+        push(&in_force(VIEWS), target, &rows, &*self.store).await
+    }
+
+    /// The feature of customers 1, 2 and 3, as it is served.
+    async fn served(&self, feature: &str) -> Value {
+        let server = FeatureServer::new(Arc::new(in_force(VIEWS)), Arc::clone(&self.store) as _);
+        let ids = json!({"customer_id": [1, 2, 3], "product": ["tea", "tea", "tea"]});
+        let request = Request {
+            wanted: Wanted::Features(vec![feature.parse().unwrap()]),
+            entities: serde_json::from_value(ids).unwrap(),
+            full_names: true,
+            event_time: Timestamp(i64::MAX),
+            max_rows: 3,
+        };
+        let answer = server.answer(&request).await.map_err(Error::from).unwrap();
+        crate::value::column_to_json(&answer.columns.last().unwrap().values).into()
+    }
+}
+
+fn write_parquet<'a>(path: &Path, columns: impl IntoIterator<Item = (&'a str, ArrayRef, bool)>) {
+    let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+    let file = File::create(path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+const ROWS: [(i64, i64, i64); 3] = [(1, 10, 100), (2, 20, 200), (3, 30, 300)];
+
+fn all(to: i64) -> Window {
+    Window::Between(None, Timestamp(to))
+}
+
+fn part(from: i64, to: i64) -> Window {
+    Window::Between(Some(Timestamp(from)), Timestamp(to))
+}
+
+fn incremental(to: i64) -> Window {
+    Window::Incremental(Timestamp(to))
+}
+
+/// Runs one window after the other on one store: where each started, and what is served then.
+async fn check(runs: &[(Window, Option<i64>)], served: Value) {
+    let shop = Shop::new();
+    shop.write(&ROWS);
+    for (place, (window, from)) in runs.iter().enumerate() {
+        let report = shop.run(VIEWS, *window).await.unwrap();
+        assert_eq!(report.from, from.map(Timestamp), "run {place} of {runs:?}");
+    }
+    assert_eq!(shop.served("spend:amount").await, served, "after {runs:?}");
+}
+
+#[tokio::test]
+async fn no_row_is_lost_whatever_ran_before() {
+    let everything = || json!([100, 200, 300]);
+    check(&[(all(30), None)], everything()).await;
+    check(&[(incremental(30), None)], everything()).await;
+    check(&[(part(10, 20), Some(10))], json!([100, 200, null])).await;
+    check(&[(all(20), None), (incremental(30), Some(20))], everything()).await;
+    // The moment at which a run ended is read again: others may have the same time.
+    check(&[(all(19), None), (incremental(20), Some(19))], json!([100, 200, null])).await;
+    // A run over a part does not say how far all is read.
+    check(&[(part(30, 30), Some(30)), (incremental(30), None)], everything()).await;
+    check(&[(all(10), None), (part(30, 30), Some(30)), (incremental(30), Some(10))], everything())
+        .await;
+    // An earlier end after a later one takes nothing back and claims no more than was read.
+    check(
+        &[(all(20), None), (incremental(10), Some(10)), (incremental(30), Some(10))],
+        everything(),
+    )
+    .await;
+    check(&[(all(20), None), (all(10), None), (incremental(30), Some(10))], everything()).await;
+}
+
+#[tokio::test]
+async fn a_changed_file_is_read_from_the_beginning() {
+    let shop = Shop::new();
+    shop.write(&ROWS);
+    shop.run(VIEWS, all(30)).await.unwrap();
+    let late = [&ROWS[..], &[(2, 25, 250)]].concat();
+    shop.write(&late);
+    let report = shop.run(VIEWS, incremental(30)).await.unwrap();
+    assert_eq!((report.from, report.written.rows, report.written.store.written), (None, 3, 1));
+    assert_eq!(shop.served("spend:amount").await, json!([100, 250, 300]));
+}
+
+#[tokio::test]
+async fn a_changed_view_is_read_from_the_beginning() {
+    let changed = |old: &str, new: &str| {
+        assert!(VIEWS.contains(old), "{old}");
+        VIEWS.replacen(old, new, 1)
+    };
+    for views in [
+        changed("features = { amount", "features = { note = \"utf8\", amount"),
+        changed(
+            "source = \"orders\"\nfeatures = { amount = \"int64\" }",
+            "source = \"orders\"\ntransform = \"t/echo@1.0.0#f\"\n\
+             inputs = { a = \"amount\", b = \"note\" }\n\
+             features = { amount = { type = \"int64\", column = \"one\" } }",
+        ),
+    ] {
+        let shop = Shop::new();
+        shop.write(&ROWS);
+        shop.run(VIEWS, all(30)).await.unwrap();
+        assert_eq!(shop.run(&views, incremental(30)).await.unwrap().from, None);
+        assert_eq!(shop.run(&views, incremental(30)).await.unwrap().from, Some(Timestamp(30)));
+        // A run over a part leaves rows of one definition among those of the other.
+        shop.run(VIEWS, part(30, 30)).await.unwrap();
+        assert_eq!(shop.run(&views, incremental(30)).await.unwrap().from, None);
+    }
+    let described = changed("amount = \"int64\"", "amount = { type = \"int64\", default = 1 }");
+    let shop = Shop::new();
+    shop.write(&ROWS);
+    shop.run(VIEWS, all(30)).await.unwrap();
+    assert_eq!(shop.run(&described, incremental(30)).await.unwrap().from, Some(Timestamp(30)));
+}
+
+#[tokio::test]
+async fn a_ledger_that_cannot_be_read_is_replaced_by_a_run_that_does_not_need_it() {
+    let shop = Shop::new();
+    shop.write(&ROWS);
+    shop.run(VIEWS, all(30)).await.unwrap();
+    ledger::write_bytes("shop", "spend", b"{", NOW, &*shop.store).await.unwrap();
+    let error = shop.run(VIEWS, incremental(30)).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Corrupt);
+    assert_eq!(error.hint(), Some("unskew materialize without --incremental writes it anew"));
+    shop.run(VIEWS, all(30)).await.unwrap();
+    assert_eq!(shop.run(VIEWS, incremental(30)).await.unwrap().from, Some(Timestamp(30)));
+}
+
+#[test]
+fn a_ledger_goes_on_only_where_nothing_changed() {
+    let file = |size| SourceFile { path: "a".into(), size, modified: Timestamp(1) };
+    let (one, other) = (Digest::of("one"), Digest::of("other"));
+    let ledger = Ledger { definition: one, through: Some(Timestamp(7)), files: vec![file(1)] };
+    let check = |definition: &Digest, files: &[SourceFile], to, expected: Option<i64>| {
+        assert_eq!(ledger.resume(definition, files, Timestamp(to)), expected.map(Timestamp));
+    };
+    check(&one, &[file(1)], 9, Some(7));
+    check(&one, &[file(1)], 3, Some(3));
+    check(&one, &[file(2)], 9, None);
+    check(&one, &[file(1), file(1)], 9, None);
+    check(&one, &[], 9, None);
+    check(&other, &[file(1)], 9, None);
+    assert_eq!(Ledger::unfinished(one).resume(&one, &[], Timestamp(9)), None);
+}
+
+#[tokio::test]
+async fn windows_end_by_now_and_after_they_start() {
+    let shop = Shop::new();
+    shop.write(&ROWS);
+    let refused = async |window, expected: &str| {
+        let error = shop.run(VIEWS, window).await.unwrap_err();
+        assert_eq!(error.message(), expected);
+        assert_eq!(shop.served("spend:amount").await, json!([null, null, null]));
+    };
+    let late = "nothing materialized: the end 1970-01-01T00:16:40.000001Z is after now, \
+                1970-01-01T00:16:40Z";
+    refused(all(NOW.0 + 1), late).await;
+    refused(incremental(NOW.0 + 1), late).await;
+    refused(
+        part(31, 30),
+        "nothing materialized: the start 1970-01-01T00:00:00.000031Z is after the end \
+         1970-01-01T00:00:00.000030Z",
+    )
+    .await;
+    shop.run(VIEWS, part(NOW.0, NOW.0)).await.unwrap();
+}
+
+#[test]
+fn views_are_those_named_or_all_that_are_online() {
+    let in_force = in_force(VIEWS);
+    let check = |named: &[&str], expected: Result<&[&str], &str>| {
+        let named: Vec<String> = named.iter().map(|name| (*name).to_owned()).collect();
+        let found = views(&in_force, &named).map(|views| views.into_keys().collect::<Vec<_>>());
+        let found = found.map_err(|error| error.to_string());
+        assert_eq!(found.as_deref().map_err(String::as_str), expected);
+    };
+    check(&[], Ok(&["pairs", "spend", "timed"]));
+    check(&["spend"], Ok(&["spend"]));
+    check(
+        &["spend", "offline_only"],
+        Err("Feature view offline_only is not online\n\
+             hint: set online = true in its definition and apply"),
+    );
+    check(&["spent"], Err("Feature view spent does not exist\nhint: did you mean \"spend\"?"));
+}
+
+#[tokio::test]
+async fn pushed_rows_are_in_every_view_of_the_source() {
+    let shop = Shop::new();
+    let rows = json!({
+        "customer_id": [1, null, 3], "product": ["tea", "tea", null],
+        "event_timestamp": ["1998-01-01", "1998-01-01", "1998-01-01"], "amount": [5, 6, null],
+    });
+    let pushed = shop.push("orders", rows).await.unwrap();
+    let counts = |view: &str| {
+        let written = &pushed[view];
+        (written.rows, written.store.written, written.without_key)
+    };
+    assert_eq!(pushed.keys().collect::<Vec<_>>(), ["pairs", "spend"]);
+    assert_eq!(counts("spend"), (3, 2, 1));
+    assert_eq!(counts("pairs"), (3, 1, 2));
+    assert_eq!(shop.served("spend:amount").await, json!([5, null, null]));
+    assert_eq!(shop.served("pairs:of_pair").await, json!([5, null, null]));
+}
+
+#[tokio::test]
+async fn pushes_keep_the_newest_row() {
+    let shop = Shop::new();
+    let pushed = async |event: &str, created: Value, amount: i64, expected: i64| {
+        let rows = json!({
+            "customer_id": [1], "ordered_at": [event], "created": [created], "amount": [amount],
+        });
+        shop.push("spend", rows).await.unwrap();
+        assert_eq!(shop.served("spend:amount").await, json!([expected, null, null]));
+    };
+    pushed("1998-01-02", Value::Null, 1, 1).await;
+    pushed("1998-01-01", json!("1999-01-01"), 2, 1).await;
+    pushed("1998-01-02", json!("1998-01-03"), 3, 3).await;
+    pushed("1998-01-02", json!("1998-01-02"), 4, 3).await;
+    pushed("1998-01-02", Value::Null, 5, 3).await;
+    pushed("1998-01-03", Value::Null, 6, 6).await;
+}
+
+#[tokio::test]
+async fn the_event_time_is_content_too_under_either_name() {
+    for name in ["ordered_at", "event_timestamp"] {
+        let shop = Shop::new();
+        let rows = json!({"customer_id": [1], name: ["1998-01-02"]});
+        shop.push("late", rows).await.unwrap();
+        assert_eq!(shop.served("timed:at").await, json!(["1998-01-02T00:00:00Z", null, null]));
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_push_is_said_and_nothing_is_written() {
+    let shop = Shop::new();
+    let good = || json!({"customer_id": [1], "product": ["tea"], "ordered_at": ["1998-01-01"], "amount": [5]});
+    let check = async |target: &str, edit: fn(&mut Value), expected: &str| {
+        let mut rows = good();
+        edit(&mut rows);
+        let error = shop.push(target, rows).await.unwrap_err();
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(shop.served("spend:amount").await, json!([null, null, null]), "{expected}");
+    };
+    check(
+        "order",
+        |_| (),
+        "nothing pushed: order is neither a source of online feature views nor one of them\n\
+         hint: did you mean \"orders\"?",
+    )
+    .await;
+    check(
+        "offline_only",
+        |_| (),
+        "nothing pushed: offline_only is neither a source of online feature views nor one of \
+         them\nhint: there are: late, orders, pairs, spend, timed",
+    )
+    .await;
+    check(
+        "orders",
+        |rows| rows["amuont"] = json!([1]),
+        "nothing pushed: unknown column \"amuont\"\nhint: did you mean \"amount\"?",
+    )
+    .await;
+    check("orders", |rows| rows["event_timestamp"] = json!(["1998-01-01"]), "nothing pushed: unknown column \"event_timestamp\"\nhint: there are: amount, customer_id, ordered_at, product, written_at").await;
+    check(
+        "orders",
+        |rows| rows["amount"] = json!([1, 2]),
+        "nothing pushed: column \"amount\" has 2 rows, column \"customer_id\" has 1",
+    )
+    .await;
+    check(
+        "orders",
+        |rows| rows["amount"] = json!(["x"]),
+        "nothing pushed: column \"amount\": row 0: \"x\" is not a value of type int64",
+    )
+    .await;
+    check(
+        "orders",
+        |rows| rows["ordered_at"] = json!([null]),
+        "nothing pushed: row 0 has no event time in \"ordered_at\"",
+    )
+    .await;
+    check("orders", |rows| *rows = json!({}), "nothing pushed: there are no columns").await;
+    check("orders", |rows| *rows = json!({"customer_id": [1], "ordered_at": ["1998-01-01"], "amount": [1]}), "nothing pushed: column \"product\" is missing\nhint: the columns are: amount, customer_id, ordered_at").await;
+    check("orders", |rows| *rows = json!({"customer_id": [1], "product": ["tea"], "amount": [1]}), "nothing pushed: column \"ordered_at\" is missing\nhint: the columns are: amount, customer_id, product").await;
+    // The source says nothing of when rows were written down.
+    check(
+        "late",
+        |rows| {
+            *rows =
+                json!({"customer_id": [1], "ordered_at": ["1998-01-01"], "created": ["1998-01-01"]})
+        },
+        "nothing pushed: unknown column \"created\"\nhint: there are: customer_id, ordered_at",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn rows_that_one_view_refuses_are_in_none() {
+    let views = format!(
+        "{VIEWS}\n[feature_view.three]\nentities = [\"customer\"]\nsource = \"orders\"\n\
+         transform = \"t/three@1.0.0#g\"\ninputs = {{ a = \"amount\" }}\non_error = \"fail\"\n\
+         features = {{ value = {{ type = \"int64\", column = \"one\" }} }}"
+    );
+    let shop = Shop::new();
+    let rows = json!({
+        "customer_id": [1, 2, 3], "product": ["tea", "tea", "tea"], "amount": [1, 2, 3],
+        "ordered_at": ["1998-01-01", "1998-01-01", "1998-01-01"],
+    });
+    let rows = serde_json::from_value(rows).unwrap();
+    let error = push(&in_force(&views), "orders", &rows, &*shop.store).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Transform);
+    assert_eq!(shop.served("spend:amount").await, json!([null, null, null]));
+}
+
+#[test]
+fn reports_add_up_and_keep_a_few_examples() {
+    let written = |rows, examples: &[&str]| Written {
+        rows,
+        examples: examples.iter().map(|text| (*text).to_owned()).collect(),
+        ..Written::default()
+    };
+    let mut sum = written(1, &["a", "b"]);
+    sum += written(2, &["c", "d"]);
+    assert_eq!(sum, written(3, &["a", "b", "c"]));
+}

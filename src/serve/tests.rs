@@ -1,0 +1,374 @@
+//! Answers, from an embedded store with a few rows in it.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use tempfile::{TempDir, tempdir};
+
+use super::*;
+use crate::{
+    evaluate::testing::in_force,
+    materialize::push,
+    name::FeatureRef,
+    online::{EmbeddedOptions, EmbeddedStore},
+    time::Timestamp,
+    value::column_to_json,
+};
+
+const VIEWS: &str = r#"
+[source.visits]
+path = "orders.parquet"
+timestamp = "ordered_at"
+created = "written_at"
+visible = "created"
+
+[feature_view.spend]
+entities = ["customer"]
+source = "orders"
+ttl = "10us"
+features = { amount = "int64", total = { type = "int64", column = "amount", default = -1 } }
+
+[feature_view.visit]
+entities = ["customer"]
+source = "visits"
+features = { seen = { type = "int64", column = "amount" } }
+
+[feature_view.price]
+entities = ["product"]
+source = "visits"
+features = { price = { type = "int64", column = "amount" } }
+
+[feature_view.hidden]
+entities = ["product"]
+source = "visits"
+online = false
+features = { secret = { type = "int64", column = "amount" } }
+
+[on_demand_feature_view.again]
+transform = "t/echo@1.0.0#f"
+inputs = { a = "spend:amount", b = "request:word" }
+features = { one = "int64", two = "utf8" }
+
+[on_demand_feature_view.three]
+transform = "t/three@1.0.0#g"
+inputs = { a = "spend:amount" }
+features = { value = { type = "int64", column = "one", default = 0 } }
+
+[feature_service.both]
+features = ["spend:amount", "again:one"]
+
+[feature_service.twins]
+features = ["spend:total", "renamed:total"]
+
+[feature_view.renamed]
+entities = ["customer"]
+source = "orders"
+features = { total = { type = "int64", column = "amount" } }
+"#;
+
+struct Shop {
+    store: Arc<EmbeddedStore>,
+    _folder: TempDir,
+}
+
+impl Shop {
+    /// A store with these rows pushed under these declarations.
+    async fn with(declarations: &str, pushes: &[(&str, Value)]) -> Self {
+        let folder = tempdir().unwrap();
+        let options = EmbeddedOptions { map_size: 1 << 20, ..EmbeddedOptions::default() };
+        let store = Arc::new(EmbeddedStore::open(folder.path(), options).unwrap());
+        let in_force = in_force(declarations);
+        for (target, rows) in pushes {
+            let rows = serde_json::from_value(rows.clone()).unwrap();
+            push(&in_force, target, &rows, &*store).await.unwrap();
+        }
+        Self { store, _folder: folder }
+    }
+
+    async fn answer(&self, request: &Request) -> Result<Answer, Refused> {
+        let server = FeatureServer::new(Arc::new(in_force(VIEWS)), Arc::clone(&self.store) as _);
+        server.answer(request).await
+    }
+}
+
+/// The rows that most tests have: customer 1 at time 100, customer 2 at time 100 with a null.
+async fn shop() -> Shop {
+    let rows = json!({
+        "customer_id": [1, 2], "ordered_at": [micros(100), micros(100)], "amount": [7, null],
+    });
+    let visits = json!({
+        "customer_id": [1, 2], "product": ["tea", null], "amount": [8, 9],
+        "ordered_at": [micros(100), micros(100)], "created": [micros(200), null],
+    });
+    Shop::with(VIEWS, &[("orders", rows), ("visits", visits)]).await
+}
+
+fn micros(micros: i64) -> Value {
+    Timestamp(micros).to_string().into()
+}
+
+fn features(names: &[&str]) -> Wanted {
+    Wanted::Features(names.iter().map(|name| name.parse::<FeatureRef>().unwrap()).collect())
+}
+
+fn request(wanted: Wanted, entities: Value, event_time: i64) -> Request {
+    Request {
+        wanted,
+        entities: serde_json::from_value(entities).unwrap(),
+        full_names: false,
+        event_time: Timestamp(event_time),
+        max_rows: 3,
+    }
+}
+
+/// Each column in a line: its name, and for each row value, status and event time.
+fn told(answer: &Answer) -> Vec<String> {
+    let column = |column: &AnswerColumn| {
+        let values = column_to_json(&column.values);
+        let rows = values.iter().zip(&column.statuses).zip(&*column.event_timestamps);
+        let rows: Vec<String> = rows
+            .map(|((value, status), time)| format!("{value} {} {}", status.as_str(), time.0))
+            .collect();
+        format!("{}: {}", column.name, rows.join(", "))
+    };
+    answer.columns.iter().map(column).collect()
+}
+
+#[tokio::test]
+async fn values_statuses_and_times_are_those_of_the_request_time() {
+    let shop = shop().await;
+    let check = async |wanted: &[&str], event_time, expected: &[&str]| {
+        let ids = json!({"customer_id": [1, 2, 3]});
+        let answer = shop.answer(&request(features(wanted), ids, event_time)).await.unwrap();
+        assert_eq!(told(&answer)[1..], *expected, "at {event_time}");
+    };
+    // The ttl is of 10 microseconds; both of its ends are in it.
+    for (event_time, expected) in [
+        (99, "amount: null NOT_FOUND 0, null NOT_FOUND 0, null NOT_FOUND 0"),
+        (100, "amount: 7 PRESENT 100, null NULL_VALUE 100, null NOT_FOUND 0"),
+        (110, "amount: 7 PRESENT 100, null NULL_VALUE 100, null NOT_FOUND 0"),
+        (111, "amount: null OUTSIDE_MAX_AGE 100, null OUTSIDE_MAX_AGE 100, null NOT_FOUND 0"),
+        (i64::MAX, "amount: null OUTSIDE_MAX_AGE 100, null OUTSIDE_MAX_AGE 100, null NOT_FOUND 0"),
+        (i64::MIN, "amount: null NOT_FOUND 0, null NOT_FOUND 0, null NOT_FOUND 0"),
+    ] {
+        check(&["spend:amount"], event_time, &[expected]).await;
+    }
+    // A default stands for every null, and the status still tells.
+    for (event_time, expected) in [
+        (99, "total: -1 NOT_FOUND 0, -1 NOT_FOUND 0, -1 NOT_FOUND 0"),
+        (100, "total: 7 PRESENT 100, -1 NULL_VALUE 100, -1 NOT_FOUND 0"),
+        (111, "total: -1 OUTSIDE_MAX_AGE 100, -1 OUTSIDE_MAX_AGE 100, -1 NOT_FOUND 0"),
+    ] {
+        check(&["spend:total"], event_time, &[expected]).await;
+    }
+    // Rows that were written down later cannot be seen before; those that do not say when can.
+    for (event_time, expected) in [
+        (199, "seen: null NOT_FOUND 0, 9 PRESENT 100, null NOT_FOUND 0"),
+        (200, "seen: 8 PRESENT 100, 9 PRESENT 100, null NOT_FOUND 0"),
+    ] {
+        check(&["visit:seen"], event_time, &[expected]).await;
+    }
+    // An on-demand feature has the time of the request; a row that its function refuses is told.
+    check(
+        &["three:value", "spend:amount"],
+        105,
+        &[
+            "value: 7 PRESENT 105, 0 INVALID 105, 9 PRESENT 105",
+            "amount: 7 PRESENT 100, null NULL_VALUE 100, null NOT_FOUND 0",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn join_keys_come_first_and_features_as_they_were_asked_for() {
+    let shop = shop().await;
+    let entities = json!({"customer_id": ["1"], "product": ["tea"], "word": ["x"], "more": [[]]});
+    let wanted = features(&["again:two", "price:price", "spend:amount", "again:one"]);
+    let mut request = request(wanted, entities, 300);
+    request.event_time = Timestamp(105);
+    let answer = shop.answer(&request).await.unwrap();
+    assert_eq!(
+        told(&answer),
+        [
+            "customer_id: 1 PRESENT 0",
+            "product: \"tea\" PRESENT 0",
+            "two: \"x\" PRESENT 105",
+            "price: null NOT_FOUND 0",
+            "amount: 7 PRESENT 100",
+            "one: 7 PRESENT 105",
+        ]
+    );
+    let told_of = |name: &str| answer.columns.iter().find(|column| column.name == name).unwrap();
+    assert!(told_of("customer_id").feature.is_none());
+    assert_eq!(told_of("two").feature.as_ref().unwrap().0.to_string(), "again:two");
+    request.full_names = true;
+    let answer = shop.answer(&request).await.unwrap();
+    assert_eq!(answer.columns[2].name, "again__two");
+}
+
+#[tokio::test]
+async fn a_view_whose_join_keys_are_not_brought_has_no_rows() {
+    let wanted = features(&["price:price", "spend:amount"]);
+    let answer =
+        shop().await.answer(&request(wanted, json!({"customer_id": [2, 1]}), 105)).await.unwrap();
+    assert_eq!(
+        told(&answer),
+        [
+            "customer_id: 2 PRESENT 0, 1 PRESENT 0",
+            "price: null NOT_FOUND 0, null NOT_FOUND 0",
+            "amount: null NULL_VALUE 100, 7 PRESENT 100",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn errors_and_defaults_are_told_beside_the_values() {
+    let ids = json!({"customer_id": [1, 1, 1]});
+    let wanted = features(&["three:value", "spend:total", "spend:amount"]);
+    let answer = shop().await.answer(&request(wanted, ids, 105)).await.unwrap();
+    assert_eq!(answer.errors, [("three".to_owned(), 1, "no eight".to_owned())]);
+    let defaulted: Vec<bool> = answer.columns.iter().map(|column| column.defaulted).collect();
+    assert_eq!(defaulted, [false, true, false, false]);
+    let statuses: Vec<_> = answer.columns[1].statuses().collect();
+    assert_eq!(statuses, [(Status::Present, 2), (Status::Invalid, 1)]);
+}
+
+#[tokio::test]
+async fn rows_of_another_definition_are_told() {
+    let other = VIEWS.replacen("ordered_at", "written_at", 1);
+    let other =
+        other.replacen("created = \"written_at\"\n", "", 1).replace("visible = \"created\"\n", "");
+    let row = |id| json!({"customer_id": [id], "product": ["tea"], "event_timestamp": [micros(100)], "amount": [id]});
+    let shop = Shop::with(&other, &[("visits", row(1)), ("visits", row(2))]).await;
+    let server = in_force(VIEWS);
+    push(&server, "visits", &serde_json::from_value(row(2)).unwrap(), &*shop.store).await.unwrap();
+    let wanted = features(&["visit:seen", "spend:amount"]);
+    let ids = json!({"customer_id": [2, 1, 3]});
+    let answer = shop.answer(&request(wanted.clone(), ids.clone(), 105)).await.unwrap();
+    let flagged: Vec<BTreeSet<u32>> = answer
+        .columns
+        .iter()
+        .map(|column| BTreeSet::clone(&column.computed_by_other_definition))
+        .collect();
+    assert_eq!(flagged, [BTreeSet::new(), BTreeSet::from([1]), BTreeSet::new()]);
+    // A row that cannot be seen gives no value that could be another.
+    let answer = shop.answer(&request(wanted, ids, 99)).await.unwrap();
+    assert!(answer.columns.iter().all(|column| column.computed_by_other_definition.is_empty()));
+}
+
+#[tokio::test]
+async fn refusals_have_a_class_and_say_what_is_wrong() {
+    let shop = shop().await;
+    let check = async |wanted: &Wanted, entities: Value, class: Class, expected: &str| {
+        let refused = shop.answer(&request(wanted.clone(), entities, 105)).await.unwrap_err();
+        assert_eq!((refused.class, refused.error.message()), (class, expected));
+    };
+    let ids = || json!({"customer_id": [1]});
+    let amount = features(&["spend:amount"]);
+    check(
+        &Wanted::Service("bot".into()),
+        ids(),
+        Class::FeatureServiceNotFound,
+        "Feature service bot does not exist",
+    )
+    .await;
+    check(
+        &features(&["spend:amount", "spent:amount"]),
+        ids(),
+        Class::FeatureViewNotFound,
+        "Feature view spent does not exist",
+    )
+    .await;
+    check(
+        &features(&["spend:amounts"]),
+        ids(),
+        Class::FeatureNotFound,
+        "Feature amounts not found in view spend",
+    )
+    .await;
+    check(&features(&[]), ids(), Class::Invalid, "No features specified for retrieval").await;
+    check(
+        &features(&["hidden:secret"]),
+        ids(),
+        Class::Invalid,
+        "Feature view hidden is not online",
+    )
+    .await;
+    check(
+        &Wanted::Service("twins".into()),
+        ids(),
+        Class::NameCollision,
+        "two columns of the answer would be called \"total\": feature spend:total and feature \
+         renamed:total",
+    )
+    .await;
+    check(
+        &Wanted::Service("both".into()),
+        ids(),
+        Class::RequestDataNotFound,
+        "Required request data source features [\"word\"] not found in the entity rows, but \
+         required by feature views [\"again\"]",
+    )
+    .await;
+    check(&amount, json!({"customer": [1]}), Class::Invalid, "No join key in the entities").await;
+    check(
+        &amount,
+        json!({"customer_id": [1, null]}),
+        Class::Invalid,
+        "Join key customer_id is null in a row",
+    )
+    .await;
+    check(&amount, json!({}), Class::Invalid, "No entities: nothing to answer for").await;
+    check(
+        &amount,
+        json!({"customer_id": []}),
+        Class::Invalid,
+        "No entity rows: nothing to answer for",
+    )
+    .await;
+    check(
+        &amount,
+        json!({"customer_id": [1], "unused": [1, 2]}),
+        Class::Invalid,
+        "All entity rows must have the same columns: customer_id has 1 rows, unused has 2",
+    )
+    .await;
+    check(
+        &amount,
+        json!({"customer_id": [1, 2, 3, 4]}),
+        Class::Invalid,
+        "rows of a request over the limit: limit 3, current 0, requested 4",
+    )
+    .await;
+    // The function takes three rows, and fails as a whole otherwise.
+    let two = request(features(&["three:value"]), json!({"customer_id": [1, 2]}), 105);
+    assert_eq!(shop.answer(&two).await.unwrap_err().class, Class::Failed);
+}
+
+#[tokio::test]
+async fn a_service_whose_names_collide_can_be_asked_with_full_names() {
+    let mut request = request(Wanted::Service("twins".into()), json!({"customer_id": [1]}), 105);
+    request.full_names = true;
+    let answer = shop().await.answer(&request).await.unwrap();
+    assert_eq!(
+        told(&answer)[1..],
+        ["spend__total: 7 PRESENT 100", "renamed__total: 7 PRESENT 100"]
+    );
+}
+
+#[test]
+fn refusals_of_others_are_the_callers_mistake_or_ours() {
+    use crate::error::{Error, Kind};
+    for (kind, class) in [
+        (Kind::Invalid, Class::Invalid),
+        (Kind::NotFound, Class::Invalid),
+        (Kind::Limit, Class::Invalid),
+        (Kind::Transform, Class::Failed),
+        (Kind::Corrupt, Class::Failed),
+        (Kind::Unavailable, Class::Failed),
+        (Kind::Internal, Class::Failed),
+    ] {
+        assert_eq!(Refused::from(Error::new(kind, "x")).class, class, "{kind:?}");
+    }
+}
