@@ -104,7 +104,8 @@ pub fn run() -> ExitCode {
     let context = Context { project: arguments.project, output };
     let ended = panic::catch_unwind(AssertUnwindSafe(|| execute(&context, arguments.command)));
     // The panic has been reported to stderr already.
-    let ended = ended.unwrap_or_else(|_| Err(Error::internal("a defect of unskew ended the command")));
+    let ended =
+        ended.unwrap_or_else(|_| Err(Error::internal("a defect of unskew ended the command")));
     match ended {
         Ok(Verdict::Yes) => ExitCode::SUCCESS,
         Ok(Verdict::No) => ExitCode::from(1),

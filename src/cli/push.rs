@@ -9,6 +9,7 @@ use super::{Context, Verdict, materialize::line};
 use crate::{
     error::{Context as _, Error, Result},
     materialize::push,
+    time::Timestamp,
 };
 
 /// Write rows that you bring to the online store, as if their source had had them.
@@ -31,7 +32,7 @@ impl Push {
         })?;
         let in_force = app.in_force().await?;
         let store = app.store()?;
-        let pushed = push(&in_force, &self.target, &rows, store.as_ref()).await?;
+        let pushed = push(&in_force, &self.target, &rows, Timestamp::now(), store.as_ref()).await?;
         let lines: Vec<String> = pushed.iter().map(|(view, written)| line(view, written)).collect();
         let data: BTreeMap<_, _> =
             pushed.iter().map(|(view, written)| (view, json!(written))).collect();

@@ -16,7 +16,7 @@ pub use push::{Pushed, push};
 pub use writer::{EncodedRows, ViewWriter, Written};
 
 use crate::{
-    definition::FeatureView,
+    definition::{FeatureView, Visible},
     error::{Error, Kind, Result},
     evaluate::InForce,
     offline::{SourceFile, Sources, latest_rows},
@@ -92,7 +92,7 @@ pub async fn materialize(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Report> {
     let writer = ViewWriter::new(in_force, name)?;
-    let definition = writer.definition()?;
+    let definition = writer.definition();
     // As they are before they are read: what is written to them meanwhile is read by the next run.
     let files = SourceFile::all(sources.files(writer.source())?)?;
     let ledger = match Ledger::read(&in_force.project, name, store).await {
@@ -102,6 +102,11 @@ pub async fn materialize(
     };
     let (from, to) = match window {
         Window::Between(from, to) => (from, to),
+        // A row that could not be seen at the last run's end, since it was not written down yet,
+        // may have any event time.
+        Window::Incremental(to) if sources.visible(writer.source())? == Visible::Created => {
+            (None, to)
+        }
         Window::Incremental(to) => {
             (ledger.as_ref().and_then(|ledger| ledger.resume(&definition, &files, to)), to)
         }

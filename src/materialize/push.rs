@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::{
-    array::{Array, ArrayRef, RecordBatch, UInt64Array},
-    datatypes::{DataType as ArrowType, Field as ArrowField, Schema},
+    array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array},
+    datatypes::{DataType as ArrowType, Field as ArrowField, Schema, TimestampMicrosecondType},
 };
 use serde_json::Value;
 
@@ -15,6 +15,7 @@ use crate::{
     evaluate::InForce,
     offline::{self, HASH, key_column},
     online::OnlineStore,
+    time::{Span, Timestamp},
     value::{DataType, RowEncoder, column_from_json},
 };
 
@@ -24,6 +25,9 @@ pub type Pushed = BTreeMap<String, Written>;
 /// The names under which the times of pushed rows are understood besides the source's own.
 const EVENT_TIMESTAMP: &str = "event_timestamp";
 const CREATED: &str = "created";
+
+/// How far the clock of whoever pushes may be ahead of ours.
+const CLOCK_SLACK: Span = Span(5 * 60 * 1_000_000);
 
 /// Writes rows of a source, or of one feature view, as if the source had had them: features are
 /// made by the same function, and the newest row of every entity stays.
@@ -36,19 +40,23 @@ const CREATED: &str = "created";
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when `target` is neither a source with online views nor an
 /// online view; [`crate::error::Kind::Invalid`] for columns that are missing, unknown, uneven or
-/// of another type, and for rows without an event time;
+/// of another type, and for rows without an event time, with one in the future or without an
+/// entity in any view;
 /// [`crate::error::Kind::Transform`] where a view's function fails. Nothing is written then.
 /// Those of the store.
 pub async fn push(
     in_force: &InForce,
     target: &str,
     rows: &BTreeMap<String, Vec<Value>>,
+    now: Timestamp,
     store: &dyn OnlineStore,
 ) -> Result<Pushed> {
     let (source, views) = views(in_force, target)?;
     let writer = |name: &str| Ok((name.to_owned(), ViewWriter::new(in_force, name)?));
     let writers = views.into_iter().map(writer).collect::<Result<Vec<_>>>()?;
     let frame = Frame::new(source, &writers, rows)?;
+    frame.refuse_keyless(&writers)?;
+    frame.refuse_future(now)?;
     // All views are computed before any is written: rows that one of them refuses are in none.
     let encoded = writers.into_iter().map(|(name, writer)| {
         let rows = writer.encode(&frame.batch(&writer)?);
@@ -115,6 +123,43 @@ impl<'a> Frame<'a> {
             }
             None => Ok(()),
         }
+    }
+
+    /// A row is for the views whose join keys it has; there has to be one.
+    fn refuse_keyless(&self, writers: &[(String, ViewWriter)]) -> Result<()> {
+        let mut keyless = vec![true; self.rows];
+        for (_, writer) in writers {
+            let keys = writer.keys().iter().map(|key| self.column(&key.name, key.data_type));
+            let keys = keys.collect::<Result<Vec<_>>>()?;
+            for (row, keyless) in keyless.iter_mut().enumerate() {
+                *keyless &= keys.iter().any(|key| key.is_null(row));
+            }
+        }
+        match keyless.iter().position(|keyless| *keyless) {
+            Some(row) => Err(Error::invalid(format!("nothing pushed: row {row} has no join key"))),
+            None => Ok(()),
+        }
+    }
+
+    /// A row of the future would hide the newest one until its time comes, and nothing could
+    /// correct it.
+    fn refuse_future(&self, now: Timestamp) -> Result<()> {
+        let latest = now.0.saturating_add(CLOCK_SLACK.0);
+        let created = self.source.created.as_deref();
+        let created = created.filter(|name| self.columns.contains_key(self.given_as(name)));
+        for name in [Some(self.source.timestamp.as_str()), created].into_iter().flatten() {
+            let times = self.column(name, DataType::Timestamp)?;
+            let times = times.as_primitive::<TimestampMicrosecondType>();
+            let future = times.iter().position(|time| time.is_some_and(|time| time > latest));
+            if let Some(row) = future {
+                let time = Timestamp(times.value(row));
+                let name = self.given_as(name);
+                return Err(Error::invalid(format!(
+                    "nothing pushed: row {row} has \"{name}\" {time}, which is after now, {now}"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// The name under which a column of the source was brought: the times have another besides

@@ -46,6 +46,9 @@ inputs = { a = "ordered_at" }
 features = { at = { type = "timestamp", column = "one" } }
 "#;
 
+/// The first moment of 2000, when rows are pushed.
+const PUSHED_AT: Timestamp = Timestamp(946_684_800_000_000);
+
 const NOW: Timestamp = Timestamp(1_000_000_000);
 
 struct Shop {
@@ -91,7 +94,7 @@ impl Shop {
 
     async fn push(&self, target: &str, rows: Value) -> Result<Pushed> {
         let rows = serde_json::from_value(rows).unwrap();
-        push(&in_force(VIEWS), target, &rows, &*self.store).await
+        push(&in_force(VIEWS), target, &rows, PUSHED_AT, &*self.store).await
     }
 
     /// The feature of customers 1, 2 and 3, as it is served.
@@ -283,7 +286,7 @@ fn views_are_those_named_or_all_that_are_online() {
 async fn pushed_rows_are_in_every_view_of_the_source() {
     let shop = Shop::new();
     let rows = json!({
-        "customer_id": [1, null, 3], "product": ["tea", "tea", null],
+        "customer_id": [1, 2, 3], "product": ["tea", "tea", null],
         "event_timestamp": ["1998-01-01", "1998-01-01", "1998-01-01"], "amount": [5, 6, null],
     });
     let pushed = shop.push("orders", rows).await.unwrap();
@@ -292,10 +295,10 @@ async fn pushed_rows_are_in_every_view_of_the_source() {
         (written.rows, written.store.written, written.without_key)
     };
     assert_eq!(pushed.keys().collect::<Vec<_>>(), ["pairs", "spend"]);
-    assert_eq!(counts("spend"), (3, 2, 1));
-    assert_eq!(counts("pairs"), (3, 1, 2));
-    assert_eq!(shop.served("spend:amount").await, json!([5, null, null]));
-    assert_eq!(shop.served("pairs:of_pair").await, json!([5, null, null]));
+    assert_eq!(counts("spend"), (3, 3, 0));
+    assert_eq!(counts("pairs"), (3, 2, 1));
+    assert_eq!(shop.served("spend:amount").await, json!([5, 6, null]));
+    assert_eq!(shop.served("pairs:of_pair").await, json!([5, 6, null]));
 }
 
 #[tokio::test]
@@ -337,6 +340,20 @@ async fn what_is_wrong_with_a_push_is_said_and_nothing_is_written() {
         assert_eq!(error.to_string(), expected);
         assert_eq!(shop.served("spend:amount").await, json!([null, null, null]), "{expected}");
     };
+    check(
+        "orders",
+        |rows| rows["customer_id"] = json!([null]),
+        "nothing pushed: row 0 has no join key",
+    )
+    .await;
+    check(
+        "orders",
+        |rows| rows["ordered_at"] = json!(["2999-01-01"]),
+        &format!(
+            "nothing pushed: row 0 has \"ordered_at\" 2999-01-01T00:00:00Z, which is after now, {PUSHED_AT}"
+        ),
+    )
+    .await;
     check(
         "order",
         |_| (),
@@ -404,7 +421,8 @@ async fn rows_that_one_view_refuses_are_in_none() {
         "ordered_at": ["1998-01-01", "1998-01-01", "1998-01-01"],
     });
     let rows = serde_json::from_value(rows).unwrap();
-    let error = push(&in_force(&views), "orders", &rows, &*shop.store).await.unwrap_err();
+    let error =
+        push(&in_force(&views), "orders", &rows, PUSHED_AT, &*shop.store).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Transform);
     assert_eq!(shop.served("spend:amount").await, json!([null, null, null]));
 }
@@ -419,4 +437,26 @@ fn reports_add_up_and_keep_a_few_examples() {
     let mut sum = written(1, &["a", "b"]);
     sum += written(2, &["c", "d"]);
     assert_eq!(sum, written(3, &["a", "b", "c"]));
+}
+
+#[tokio::test]
+async fn a_feature_that_was_added_is_in_every_row_after_the_next_run() {
+    let shop = Shop::new();
+    let customers: Vec<i64> = (0..40).collect();
+    let rows = |columns: &[&str]| {
+        let mut rows = json!({"customer_id": customers, "ordered_at": vec!["1998-01-01"; 40]});
+        for column in columns {
+            rows[column] = customers.iter().map(ToString::to_string).collect();
+        }
+        serde_json::from_value(rows).unwrap()
+    };
+    let push = async |views: &str, columns: &[&str]| {
+        let server = in_force(views);
+        push(&server, "spend", &rows(columns), PUSHED_AT, &*shop.store).await.unwrap()
+    };
+    push(VIEWS, &["amount"]).await;
+    let wider = VIEWS.replacen("features = { amount", "features = { note = \"utf8\", amount", 1);
+    assert_ne!(wider, VIEWS);
+    let pushed = push(&wider, &["amount", "note"]).await;
+    assert_eq!(pushed["spend"].store.written, 40);
 }

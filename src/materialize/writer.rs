@@ -1,16 +1,12 @@
 //! Source rows of a view, made features and written to the online store.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::AddAssign,
-};
+use std::{collections::BTreeMap, ops::AddAssign};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
     datatypes::{Schema, TimestampMicrosecondType, UInt64Type},
 };
 use serde::Serialize;
-use serde_json::json;
 
 use crate::{
     digest::Digest,
@@ -63,7 +59,7 @@ pub struct ViewWriter {
     content: Vec<Field>,
     features: StoredFeatures,
     stored: StoredColumns,
-    fingerprint: Digest,
+    definition: Digest,
 }
 
 impl ViewWriter {
@@ -79,19 +75,21 @@ impl ViewWriter {
             Error::not_found(format!("Feature view {name} does not exist"))
                 .with_hint(did_you_mean(name, known))
         })?;
-        let fingerprint = in_force.fingerprints.rows(name);
+        let rows = in_force.fingerprints.rows(name);
+        let rows =
+            rows.ok_or_else(|| Error::internal(format!("view {name} has no fingerprint")))?;
         let names = view.features.keys().map(String::as_str);
         let read =
             view.features.values().map(|feature| (feature.column.as_str(), feature.data_type));
+        let stored = StoredColumns::new(read);
         Ok(Self {
             id: ViewId::of(&in_force.project, name),
             source: view.source.clone(),
             keys: fields(definitions.join_keys(view)),
             content: in_force.state.content(view),
             features: StoredFeatures::new(view, names, &in_force.library)?,
-            stored: StoredColumns::new(read),
-            fingerprint: fingerprint
-                .ok_or_else(|| Error::internal(format!("view {name} has no fingerprint")))?,
+            definition: stored.definition(&rows)?,
+            stored,
         })
     }
 
@@ -116,15 +114,9 @@ impl ViewWriter {
         Layout { keys: keys.collect(), content: self.content.clone() }
     }
 
-    /// The digest of all that decides what is stored for a source row: the fingerprint of the
-    /// view's rows, and which columns of them are kept.
-    ///
-    /// # Errors
-    /// Those of [`Digest::of_canonical_json`].
-    pub fn definition(&self) -> Result<Digest> {
-        let columns = self.stored.fields().iter().map(|field| (&field.name, field.data_type));
-        let columns: BTreeSet<_> = columns.collect();
-        Digest::of_canonical_json(&json!({ "rows": self.fingerprint, "columns": columns }))
+    /// What decides what is stored for a source row, as a digest.
+    pub fn definition(&self) -> Digest {
+        self.definition
     }
 
     /// Makes features of rows of the form that [`crate::offline::latest_rows`] gives, and writes them.
@@ -147,7 +139,7 @@ impl ViewWriter {
         let versions = Versions::of(rows)?;
         let columns = self.stored.pick(&evaluated.columns);
         let encoder = RowEncoder::new(self.stored.fields(), &columns)?;
-        let fingerprint = FingerprintPrefix::from(&self.fingerprint);
+        let fingerprint = FingerprintPrefix::from(&self.definition);
         let mut batch = RowBatch::with_capacity(rows.num_rows(), rows.num_rows() * 64);
         for (row, key) in keys.iter().enumerate() {
             if let Some(key) = key {

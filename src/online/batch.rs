@@ -1,8 +1,8 @@
 //! Rows on their way into a store and out of it, many in one buffer.
 
-use std::io;
+use std::{cmp::Ordering, io};
 
-use super::RowVersion;
+use super::{RowVersion, value::definition};
 
 /// A row as a store gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,22 @@ pub struct StoredRow<'a> {
 }
 
 impl<'a> StoredRow<'a> {
+    /// Whether this row, which is stored, stays when `new` comes: if it is newer, by event time and
+    /// created time. Of two rows that are equally new, the one with the greater hash of its content
+    /// stays, if one definition made both; otherwise hashes are of different columns and say
+    /// nothing, and the new row is the one under the definition in force.
+    pub(super) fn outlives(&self, new: &StoredRow<'_>) -> bool {
+        let times = |row: &StoredRow<'_>| (row.version.event, row.version.created);
+        match times(self).cmp(&times(new)) {
+            Ordering::Greater => true,
+            Ordering::Less => false,
+            Ordering::Equal => {
+                definition(self.value) == definition(new.value)
+                    && self.version.content > new.version.content
+            }
+        }
+    }
+
     /// The length of [`StoredRow::write_to`].
     pub(super) fn stored_len(&self) -> usize {
         RowVersion::BYTES + self.value.len()
@@ -151,6 +167,24 @@ mod tests {
         assert_eq!(stored.len(), row.stored_len());
         assert_eq!(StoredRow::parse(&stored), Some(row));
         assert_eq!(StoredRow::parse(&stored[..RowVersion::BYTES - 1]), None);
+    }
+
+    #[test]
+    fn of_two_rows_the_newer_stays() {
+        let row = |event, content, value: &'static [u8]| StoredRow {
+            version: RowVersion { event: Timestamp(event), created: None, content },
+            value,
+        };
+        let [one, other] = [&[1; 20], &[2; 20]];
+        let check = |stored: StoredRow<'_>, new: StoredRow<'_>, stays: bool| {
+            assert_eq!(stored.outlives(&new), stays, "{stored:?} and {new:?}");
+        };
+        check(row(2, 0, one), row(1, 9, other), true);
+        check(row(1, 9, one), row(2, 0, other), false);
+        check(row(1, 9, one), row(1, 8, one), true);
+        check(row(1, 8, one), row(1, 9, one), false);
+        check(row(1, 9, one), row(1, 8, other), false);
+        check(row(1, 8, one), row(1, 9, other), false);
     }
 
     #[test]

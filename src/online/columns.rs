@@ -1,8 +1,15 @@
 //! Which columns a stored row has.
 
-use arrow::array::ArrayRef;
+use std::collections::BTreeSet;
 
-use crate::value::{DataType, Field};
+use arrow::array::ArrayRef;
+use serde_json::json;
+
+use crate::{
+    digest::Digest,
+    error::Result,
+    value::{DataType, Field},
+};
 
 /// The columns that the features of a view are stored as.
 ///
@@ -42,6 +49,17 @@ impl StoredColumns {
     /// The columns; each once, though several features may be read from one.
     pub fn fields(&self) -> &[Field] {
         &self.fields
+    }
+
+    /// The digest of all that decides what is stored for a source row: the fingerprint of the
+    /// view's rows, and which columns of them are kept.
+    ///
+    /// # Errors
+    /// Those of [`Digest::of_canonical_json`].
+    pub fn definition(&self, rows: &Digest) -> Result<Digest> {
+        let columns = self.fields.iter().map(|field| (&field.name, field.data_type));
+        let columns: BTreeSet<_> = columns.collect();
+        Digest::of_canonical_json(&json!({ "rows": rows, "columns": columns }))
     }
 
     /// The columns, out of one array for each feature.

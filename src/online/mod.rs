@@ -43,9 +43,10 @@ pub trait OnlineStore: fmt::Debug + Send + Sync {
 
     /// Writes rows; of each entity, the newest stays.
     ///
-    /// A row is written if there is none, if the stored one is older, or if the stored one is of
-    /// the same version and has another value (the same source row, computed by another
-    /// definition). Each row is decided and written atomically, so the order and the number of
+    /// A row is written if there is none, if the stored one is older by (event time, created time),
+    /// or if it is as new and has a smaller hash of its content, or another value. Where another
+    /// definition made the stored row (the first 17 bytes of the values differ), hashes are not
+    /// compared: the row that is written is the one under the definition in force. Each row is decided and written atomically, so the order and the number of
     /// writers do not matter. The batch as a whole is not atomic: after an error or a crash any
     /// part of it may be there, and writing it again is harmless. A call that is dropped before it
     /// ends may still write.

@@ -70,6 +70,11 @@ pub fn decode_values<'a>(
     Ok(decoder.finish())
 }
 
+/// What of a value says which definition made it; `None` where it is too short to say.
+pub(super) fn definition(value: &[u8]) -> Option<&[u8]> {
+    value.get(..17)
+}
+
 fn split(value: &[u8]) -> Result<(FingerprintPrefix, &[u8])> {
     match value.split_first() {
         Some((&FORMAT, rest)) => {

@@ -53,7 +53,8 @@ struct StoredView {
     name: String,
     ttl: Option<Span>,
     visible: Visible,
-    rows_fingerprint: FingerprintPrefix,
+    /// What decides what is stored for the view now: rows under another definition are told of.
+    definition: FingerprintPrefix,
     stored: StoredColumns,
     /// `view:feature`, the name in the working batch, for each of the features.
     features: Vec<String>,
@@ -327,12 +328,14 @@ impl StoredView {
             .rows(read.name)
             .ok_or_else(|| Error::internal(format!("view {} has no fingerprint", read.name)))?;
         let features = read.features.values();
+        let all = read.view.features.values();
+        let all = all.map(|feature| (feature.column.as_str(), feature.data_type));
         let column = |name: &str| format!("{}:{name}", read.name);
         Ok(Self {
             name: read.name.to_owned(),
             ttl: read.view.ttl,
             visible: visibility(read.view, in_force),
-            rows_fingerprint: FingerprintPrefix::from(&rows),
+            definition: FingerprintPrefix::from(&StoredColumns::new(all).definition(&rows)?),
             features: read.features.keys().map(|name| column(name)).collect(),
             stored: StoredColumns::new(
                 features.map(|feature| (feature.column.as_str(), feature.data_type)),
@@ -360,7 +363,7 @@ impl StoredView {
             };
             let seen = stored.filter(|_| status == Status::Present);
             if let Some(stored) = &seen
-                && value_fingerprint(stored.value)? != self.rows_fingerprint
+                && value_fingerprint(stored.value)? != self.definition
             {
                 other_definition.insert(row as u32);
             }

@@ -80,7 +80,7 @@ impl Shop {
         let in_force = in_force(declarations);
         for (target, rows) in pushes {
             let rows = serde_json::from_value(rows.clone()).unwrap();
-            push(&in_force, target, &rows, &*store).await.unwrap();
+            push(&in_force, target, &rows, Timestamp(i64::MAX), &*store).await.unwrap();
         }
         Self { store, _folder: folder }
     }
@@ -242,7 +242,15 @@ async fn rows_of_another_definition_are_told() {
     let row = |id| json!({"customer_id": [id], "product": ["tea"], "event_timestamp": [micros(100)], "amount": [id]});
     let shop = Shop::with(&other, &[("visits", row(1)), ("visits", row(2))]).await;
     let server = in_force(VIEWS);
-    push(&server, "visits", &serde_json::from_value(row(2)).unwrap(), &*shop.store).await.unwrap();
+    push(
+        &server,
+        "visits",
+        &serde_json::from_value(row(2)).unwrap(),
+        Timestamp(i64::MAX),
+        &*shop.store,
+    )
+    .await
+    .unwrap();
     let wanted = features(&["visit:seen", "spend:amount"]);
     let ids = json!({"customer_id": [2, 1, 3]});
     let answer = shop.answer(&request(wanted.clone(), ids.clone(), 105)).await.unwrap();

@@ -54,9 +54,15 @@ pub(super) async fn push(
         let error = Error::limit("rows of a push", MAX_ROWS as u64, 0, rows as u64);
         return Err(Failure::from_push(&error));
     }
-    push_rows(app.server.in_force(), &body.push_source_name, &body.df, app.server.store())
-        .await
-        .map_err(|error| Failure::from_push(&error))?;
+    push_rows(
+        app.server.in_force(),
+        &body.push_source_name,
+        &body.df,
+        Timestamp::now(),
+        app.server.store(),
+    )
+    .await
+    .map_err(|error| Failure::from_push(&error))?;
     Ok(StatusCode::OK)
 }
 

@@ -16,8 +16,8 @@ use datafusion::{
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableType},
     physical_expr::PhysicalExpr,
     physical_plan::{
-        ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
-        metrics::MetricsSet,
+        ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties,
+        ReplaceChildrenOptions, metrics::MetricsSet,
     },
     prelude::SessionContext,
 };

@@ -8,7 +8,7 @@ use arrow::{
     compute::{cast, concat_batches},
     datatypes::TimeUnit,
 };
-use parquet::arrow::ArrowWriter;
+use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
 use tempfile::TempDir;
 
 use super::*;
@@ -315,4 +315,49 @@ fn what_is_outside_the_period_is_not_read() {
     let sources = open(&folder, vec![("orders", path("null.parquet"))], "orders").unwrap();
     let error = collect_period(&sources, "orders", &user, period).unwrap_err();
     assert!(error.message().contains("have no event time"), "{error}");
+}
+
+/// What SQL leaves open comes out the same, whatever the session may use.
+#[tokio::test]
+async fn a_query_gives_the_same_bits_on_any_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = 40_000;
+    let keys = Int64Array::from_iter_values((0..rows).map(|row| row % 50));
+    let values = (0..rows).map(|row| match row % 7 {
+        0 => f64::NAN,
+        1 => -0.0,
+        _ => 1.0 / (row as f64 + 0.1),
+    });
+    let values = Float64Array::from_iter_values(values);
+    let batch = RecordBatch::try_from_iter([
+        ("k", Arc::new(keys) as ArrayRef),
+        ("x", Arc::new(values) as ArrayRef),
+    ]);
+    let batch = batch.unwrap();
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(500)).build();
+    let file = fs::File::create(folder.path().join("many.parquet")).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let query = "select k, sum(x) as s, max(x) as m, first_value(x) as f from many group by k";
+    let mut seen = Vec::new();
+    for (partitions, batch_size) in [(1, 8192), (2, 8192), (7, 8192), (4, 100), (2, 8192)] {
+        let resources = Resources { partitions, batch_size, ..Resources::default() };
+        let definitions = BTreeMap::from([
+            ("many".to_owned(), path("many.parquet")),
+            ("sums".to_owned(), sql(query)),
+        ]);
+        let context = session(&resources).unwrap();
+        let sources = Sources::open(context, folder.path(), &definitions, ["sums"]).await.unwrap();
+        let rows = sources.context().table("sums").await.unwrap();
+        let rows = rows.sort(vec![ident("k").sort(true, true)]).unwrap();
+        let schema = Arc::clone(rows.schema().inner());
+        let batches = rows.collect().await.unwrap();
+        seen.push(concat_batches(&schema, &batches).unwrap());
+    }
+    for other in &seen[1..] {
+        for (one, two) in seen[0].columns().iter().zip(other.columns()) {
+            assert_eq!(one.to_data(), two.to_data());
+        }
+    }
 }

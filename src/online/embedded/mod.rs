@@ -165,7 +165,7 @@ fn write_chunk(
     for (key, row) in rows {
         set_key(&mut full_key, view, key);
         match tables.rows.get(txn, &full_key)? {
-            Some(stored) if stored.version > row.version => report.stale += 1,
+            Some(stored) if stored.outlives(row) => report.stale += 1,
             Some(stored) if stored == *row => report.unchanged += 1,
             stored => {
                 added += u64::from(stored.is_none());
