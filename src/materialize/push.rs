@@ -85,7 +85,7 @@ fn views<'a>(in_force: &'a InForce, target: &str) -> Result<(&'a Source, Vec<&'a
         return Err(Error::not_found(format!(
             "nothing pushed: {target} is neither a source of online feature views nor one of them"
         ))
-        .with_hint(did_you_mean(target, known.into_iter())));
+        .with_hint(did_you_mean(target, known)));
     };
     let source = definitions.sources.get(&first.source);
     let source = source.ok_or_else(|| Error::internal("a view without a source"))?;
@@ -119,7 +119,7 @@ impl<'a> Frame<'a> {
         match self.columns.keys().find(|name| !needed.contains(name.as_str())) {
             Some(unknown) => {
                 Err(Error::invalid(format!("nothing pushed: unknown column \"{unknown}\""))
-                    .with_hint(did_you_mean(unknown, needed.into_iter())))
+                    .with_hint(did_you_mean(unknown, needed)))
             }
             None => Ok(()),
         }
