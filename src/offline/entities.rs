@@ -65,6 +65,14 @@ impl EntityDataframe {
         let time = time.unwrap_or(DEFAULT_TIME).to_owned();
         let names: Vec<&str> =
             footer.schema().fields().iter().map(|field| field.name().as_str()).collect();
+        let twice = (1..names.len()).find(|place| names[..*place].contains(&names[*place]));
+        if let Some(place) = twice {
+            return Err(Error::invalid(format!(
+                "the entity dataframe {} has two columns \"{}\"",
+                path.display(),
+                names[place]
+            )));
+        }
         if !names.contains(&time.as_str()) {
             return Err(Error::invalid(format!(
                 "the entity dataframe {} has no column \"{time}\" with the times; it has: {}",
@@ -378,6 +386,8 @@ mod tests {
             assert!(error.to_string().contains(expect), "{error}");
         };
         check(None, Kind::NotFound, "the entity dataframe cannot be read");
+        dataframe(&path, "label", 10, &[]);
+        check(None, Kind::Invalid, "has two columns \"label\"");
         dataframe(&path, "ts", 10, &[]);
         let message =
             "has no column \"event_timestamp\" with the times; it has: label, user_id, ts";

@@ -123,7 +123,60 @@ impl Manifest {
             Error::invalid(outcome())
                 .with_hint("only files that unskew training-set wrote carry one")
         })?;
-        serde_json::from_str(text)
-            .map_err(|error| Error::invalid(error.to_string()).context(outcome()))
+        let manifest: Self = serde_json::from_str(text)
+            .map_err(|error| Error::invalid(error.to_string()).context(outcome()))?;
+        match manifest.format {
+            1 => Ok(manifest),
+            format => Err(Error::invalid(format!(
+                "{}: it has format {format}, and this unskew reads format 1",
+                outcome()
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::{
+        array::{ArrayRef, Int64Array, RecordBatch},
+        datatypes::Schema,
+    };
+    use parquet::arrow::ArrowWriter;
+
+    use super::*;
+
+    #[test]
+    fn only_manifests_of_this_format_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("train.parquet");
+        let check = |manifest: Option<&str>, expect: &str| {
+            let column: ArrayRef = std::sync::Arc::new(Int64Array::from(vec![1]));
+            let batch = RecordBatch::try_from_iter([("a", column)]).unwrap();
+            let metadata = manifest.map(|text| (MANIFEST_KEY.to_owned(), text.to_owned()));
+            let fields = batch.schema().fields().clone();
+            let schema = Schema::new_with_metadata(fields, metadata.into_iter().collect());
+            let batch = batch.with_schema(schema.into()).unwrap();
+            let file = fs::File::create(&path).unwrap();
+            let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+            for (key, value) in batch.schema().metadata() {
+                let entry = parquet::file::metadata::KeyValue::new(key.clone(), value.clone());
+                writer.append_key_value_metadata(entry);
+            }
+            writer.write(&batch).unwrap();
+            writer.close().unwrap();
+            let error = Manifest::read(&path).unwrap_err().to_string();
+            assert!(error.contains("no manifest in") && error.contains(expect), "{error}");
+        };
+        check(None, "only files that unskew training-set wrote carry one");
+        check(Some("{}"), "missing field");
+        let digest = Digest::of("x");
+        let entities = r#"{"path": "e", "size": 1, "modified": "1998-01-01"}"#;
+        let later = format!(
+            r#"{{"format": 2, "project": "p", "snapshot": 1, "created_at": "1998-01-01", "request":
+            {{"entities": {entities}, "timestamp_column": "t", "features": [], "full_names": false}},
+            "inputs": [], "rows": 1, "content_hash": "{digest}", "columns": {{}}, "documents": {{}},
+            "labels": {{}}}}"#
+        );
+        check(Some(&later), "it has format 2, and this unskew reads format 1");
     }
 }
