@@ -145,9 +145,8 @@ impl<'a> Frame<'a> {
     /// correct it.
     fn refuse_future(&self, now: Timestamp) -> Result<()> {
         let latest = now.0.saturating_add(CLOCK_SLACK.0);
-        let created = self.source.created.as_deref();
-        let created = created.filter(|name| self.columns.contains_key(self.given_as(name)));
-        for name in [Some(self.source.timestamp.as_str()), created].into_iter().flatten() {
+        let times = [Some(self.source.timestamp.as_str()), self.created()];
+        for name in times.into_iter().flatten() {
             let times = self.column(name, DataType::Timestamp)?;
             let times = times.as_primitive::<TimestampMicrosecondType>();
             let future = times.iter().position(|time| time.is_some_and(|time| time > latest));
@@ -160,6 +159,12 @@ impl<'a> Frame<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The source's column with the created times, if it was brought.
+    fn created(&self) -> Option<&str> {
+        let created = self.source.created.as_deref();
+        created.filter(|name| self.columns.contains_key(self.given_as(name)))
     }
 
     /// The name under which a column of the source was brought: the times have another besides
@@ -205,9 +210,7 @@ impl<'a> Frame<'a> {
             )));
         }
         put(offline::EVENT.to_owned(), event);
-        let created = self.source.created.as_deref();
-        let created = created.filter(|name| self.columns.contains_key(self.given_as(name)));
-        let created = match created {
+        let created = match self.created() {
             Some(name) => self.column(name, DataType::Timestamp)?,
             None => column_from_json(&vec![Value::Null; self.rows], DataType::Timestamp)?,
         };
