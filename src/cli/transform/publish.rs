@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Context, Verdict, find, load};
+use super::{Context, Verdict, find};
 use crate::{
     error::{Error, Result},
     name::TransformName,
@@ -25,13 +25,14 @@ impl Publish {
     pub(super) async fn run(self, context: &Context) -> Result<Verdict> {
         let app = context.app()?;
         let found = find(context, &self.transform).await?;
-        let transform = load(context, &found)
+        let runtime = app.runtime()?;
+        let transform = runtime
+            .load(&found.bytes)
             .map_err(|error| error.context(format!("{} not published", self.transform)))?;
         let name = self.name.or(found.name).ok_or_else(|| {
             Error::invalid(format!("{} not published: it has no name", self.transform))
                 .with_hint("give it one with --name team/name@version")
         })?;
-        let runtime = app.runtime()?;
         let report = PublishReport {
             digest: transform.digest(),
             size: found.bytes.len() as u64,
