@@ -8,7 +8,10 @@ WASM := wasm32-unknown-unknown
 export CARGO_TARGET_DIR ?= $(if $(CI),$(HOME)/.cache/unskew/target,$(CURDIR)/target)
 TARGET := $(abspath $(CARGO_TARGET_DIR))
 
-.PHONY: help demo test lint bench tools
+# The Python packages that the tests compare with, in an environment of their own.
+export UNSKEW_PYTHON := $(TARGET)/python/bin/python
+
+.PHONY: help demo test lint bench tools servers
 
 help:
 	@echo 'make demo   train, serve and audit on real data, in under a minute after the build'
@@ -22,7 +25,7 @@ demo: tools
 	'$(TARGET)/debug/unskew' transform build transforms/user_age
 	UNSKEW='$(TARGET)/debug/unskew' sh examples/cdnow/demo.sh
 
-test: tools
+test: tools servers $(TARGET)/python/installed
 	cargo test --locked --workspace
 
 lint: tools
@@ -44,3 +47,15 @@ tools:
 	@test -d "$$(rustc --print target-libdir --target $(WASM))" || { \
 		command -v rustup >/dev/null || { echo 'This Rust cannot compile for $(WASM): install rustup from https://rustup.rs.' >&2; exit 1; }; \
 		rustup target list --installed | grep -qx $(WASM) || rustup target add $(WASM); }
+
+# The servers that the tests start for themselves.
+servers:
+	@command -v redis-server >/dev/null || { \
+		command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] || { echo 'There is no redis-server: install it (Debian, Ubuntu: apt install redis-server; macOS: brew install redis).' >&2; exit 1; }; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq redis-server; }
+
+$(TARGET)/python/installed: tests/requirements.txt
+	@command -v python3 >/dev/null || { echo 'There is no python3: the tests compare with packages of Python (Debian, Ubuntu: apt install python3-venv).' >&2; exit 1; }
+	python3 -m venv '$(TARGET)/python'
+	'$(TARGET)/python/bin/python' -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
+	@touch '$@'
