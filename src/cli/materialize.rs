@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{Context, Verdict, resources::ResourceArguments};
 use crate::{
     error::Result,
-    materialize::{Report, Window, Written, materialize, views},
+    materialize::{Materializer, Report, Window, Written, views},
     time::Timestamp,
 };
 
@@ -37,7 +37,13 @@ impl Materialize {
         let app = context.app()?;
         let in_force = app.in_force().await?;
         let sources = app.sources(&in_force, &self.resources.resources()).await?;
-        let store = app.store()?;
+        let (store, registry) = (app.store()?, app.registry()?);
+        let materializer = Materializer {
+            in_force: &in_force,
+            sources: &sources,
+            store: store.as_ref(),
+            registry: &registry,
+        };
         let now = Timestamp::now();
         let to = self.to.unwrap_or(now);
         let window = match self.incremental {
@@ -49,9 +55,7 @@ impl Materialize {
         for name in views(&in_force, &self.views)?.into_keys() {
             let bar = context.output.rows(name);
             let progress = |rows| bar.inc(rows);
-            let report =
-                materialize(&in_force, name, window, now, &sources, store.as_ref(), &progress)
-                    .await;
+            let report = materializer.run(name, window, now, &progress).await;
             bar.finish_and_clear();
             let report = report.map_err(|error| error.context(format!("materializing {name}")))?;
             lines.push(describe(name, &report, to));

@@ -148,6 +148,10 @@ pub struct FeatureView {
     pub ttl: Option<Span>,
     /// Whether the view is materialized and served.
     pub online: bool,
+    /// How old its rows in the online store may become before somebody is told; without it, any
+    /// age.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freshness: Option<Freshness>,
     /// The function that makes the features of a source row, where they are not its columns. Its
     /// inputs are bound to columns of the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -157,6 +161,23 @@ pub struct FeatureView {
     /// Description, owner, team, tags.
     #[serde(flatten)]
     pub about: About,
+}
+
+/// When the rows of a feature view in the online store are fresh; no part of it changes a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freshness {
+    /// How old its rows, by their event times, may be.
+    pub max_age: Span,
+    /// How many entities are looked at.
+    pub sample: u32,
+}
+
+impl Freshness {
+    /// How many entities are looked at where the definition does not say.
+    pub const SAMPLE: u32 = 100;
+
+    /// The most entities that can be looked at.
+    pub const MAX_SAMPLE: u32 = 10_000;
 }
 
 /// Features that are computed from stored features, from what the request brings and from its

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use futures::TryStreamExt as _;
 
-pub use ledger::Ledger;
+pub use ledger::{Ledger, Ledgers};
 pub use push::{Pushed, push};
 pub use writer::{EncodedRows, ViewWriter, Written};
 
@@ -21,8 +21,12 @@ use crate::{
     evaluate::InForce,
     offline::{SourceFile, Sources, latest_rows},
     online::OnlineStore,
+    registry::Registry,
     time::Timestamp,
 };
+
+/// The name of the online store of a project.
+pub const DEFAULT_STORE: &str = "default";
 
 /// The event times to read, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,61 +78,98 @@ pub fn views<'a>(
     named.iter().map(find).collect()
 }
 
-/// Materializes a view: reads the newest row of every entity within the window and writes it,
-/// newest wins. `progress` is told of rows as they are written.
-///
-/// A run that is cut off anywhere has lost nothing: the next one writes what it did not.
-///
-/// # Errors
-/// Those of the sources, of the view's function where its definition says so, and of the store;
-/// [`crate::error::Kind::Invalid`] for a window that ends after `now` or before it starts.
-pub async fn materialize(
-    in_force: &InForce,
-    name: &str,
-    window: Window,
-    now: Timestamp,
-    sources: &Sources,
-    store: &dyn OnlineStore,
-    progress: &(dyn Fn(u64) + Sync),
-) -> Result<Report> {
-    let writer = ViewWriter::new(in_force, name)?;
-    let definition = writer.definition();
-    // As they are before they are read: what is written to them meanwhile is read by the next run.
-    let files = SourceFile::all(sources.files(writer.source())?)?;
-    let ledger = match Ledger::read(&in_force.project, name, store).await {
-        // A run that does not resume does not need the ledger, and is the way to replace it.
-        Err(error) if error.kind() == Kind::Corrupt && !window.is_incremental() => None,
-        ledger => ledger?,
-    };
-    let (from, to) = match window {
-        Window::Between(from, to) => (from, to),
-        // A row that could not be seen at the last run's end, since it was not written down yet,
-        // may have any event time.
-        Window::Incremental(to) if sources.visible(writer.source())? == Visible::Created => {
-            (None, to)
+/// What a run works with.
+#[derive(Clone, Copy)]
+pub struct Materializer<'a> {
+    /// What is in force.
+    pub in_force: &'a InForce,
+    /// The sources of the views, opened.
+    pub sources: &'a Sources,
+    /// Where rows are written to.
+    pub store: &'a dyn OnlineStore,
+    /// Where it is written down how far that went.
+    pub registry: &'a Registry,
+}
+
+impl Materializer<'_> {
+    /// Materializes a view: reads the newest row of every entity within the window and writes it,
+    /// newest wins. `progress` is told of rows as they are written.
+    ///
+    /// A run that is cut off anywhere has lost nothing: the next one writes what it did not.
+    ///
+    /// # Errors
+    /// Those of the sources, of the view's function where its definition says so, and of the store;
+    /// [`crate::error::Kind::Invalid`] for a window that ends after `now` or before it starts;
+    /// [`crate::error::Kind::Conflict`] when the view's definition was changed and another run
+    /// materialized it meanwhile.
+    pub async fn run(
+        &self,
+        name: &str,
+        window: Window,
+        now: Timestamp,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Report> {
+        let Self { in_force, sources, store, registry } = *self;
+        let writer = ViewWriter::new(in_force, name)?;
+        let definition = writer.definition();
+        // As they are before they are read: what is written to them meanwhile is read by the next
+        // run.
+        let files = SourceFile::all(sources.files(writer.source())?)?;
+        let mut ledgers = Ledgers::new(&in_force.project, name, registry, DEFAULT_STORE, store);
+        let ledger = match ledgers.current().await {
+            // A run that does not resume does not need the ledger, and is the way to replace it.
+            Err(error) if error.kind() == Kind::Corrupt && !window.is_incremental() => None,
+            ledger => ledger?,
+        };
+        let (from, to) = match window {
+            Window::Between(from, to) => (from, to),
+            // A row that could not be seen at the last run's end, since it was not written down
+            // yet, may have any event time.
+            Window::Incremental(to) if sources.visible(writer.source())? == Visible::Created => {
+                (None, to)
+            }
+            Window::Incremental(to) => {
+                (ledger.as_ref().and_then(|ledger| ledger.resume(&definition, &files, to)), to)
+            }
+        };
+        check_window(from, to, now)?;
+        if ledger.is_none_or(|ledger| ledger.definition != definition) {
+            // Whatever becomes of this run, rows of this definition may be there from now on: a run
+            // under the definition before must not go on from where it ended.
+            ledgers.write(|_| Ok(Ledger::unfinished(definition))).await?;
         }
-        Window::Incremental(to) => {
-            (ledger.as_ref().and_then(|ledger| ledger.resume(&definition, &files, to)), to)
+        let mut rows = latest_rows(sources, writer.source(), writer.layout(), from, to).await?;
+        let mut report = Report { from, ..Report::default() };
+        while let Some(batch) = rows.try_next().await? {
+            let written = writer.write(&batch, store).await?;
+            progress(written.rows);
+            report.written += written;
         }
+        if from.is_none() || window.is_incremental() {
+            let done = Ledger { definition, through: Some(to), files };
+            finish(&mut ledgers, &done).await?;
+        }
+        Ok(report)
+    }
+}
+
+/// Writes the ledger of a run that is done, unless a run under another definition began meanwhile:
+/// each of both may have replaced rows of the other, so that neither can say what is stored.
+async fn finish(ledgers: &mut Ledgers<'_>, done: &Ledger) -> Result<()> {
+    let mut other = None;
+    let next = |current: Result<Option<Ledger>>| {
+        let current = current?.map(|current| current.definition);
+        other = current.filter(|definition| *definition != done.definition);
+        Ok(other.map_or_else(|| done.clone(), Ledger::unfinished))
     };
-    check_window(from, to, now)?;
-    if ledger.is_none_or(|ledger| ledger.definition != definition) {
-        // Whatever becomes of this run, rows of this definition may be there from now on: a run
-        // under the definition before must not go on from where it ended.
-        Ledger::unfinished(definition).write(&in_force.project, name, now, store).await?;
+    ledgers.write(next).await?;
+    match other {
+        None => Ok(()),
+        Some(_) => Err(Error::conflict(
+            "the view's definition was changed, and another run materialized it meanwhile",
+        )
+        .with_hint("run it again: it starts from the beginning, under the definition in force")),
     }
-    let mut rows = latest_rows(sources, writer.source(), writer.layout(), from, to).await?;
-    let mut report = Report { from, ..Report::default() };
-    while let Some(batch) = rows.try_next().await? {
-        let written = writer.write(&batch, store).await?;
-        progress(written.rows);
-        report.written += written;
-    }
-    if from.is_none() || window.is_incremental() {
-        let ledger = Ledger { definition, through: Some(to), files };
-        ledger.write(&in_force.project, name, now, store).await?;
-    }
-    Ok(report)
 }
 
 fn check_window(from: Option<Timestamp>, to: Timestamp, now: Timestamp) -> Result<()> {

@@ -1,6 +1,10 @@
 //! Runs, ledgers and pushes, on an embedded store.
 
-use std::{fs::File, path::Path, sync::Arc};
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use parquet::arrow::ArrowWriter;
@@ -13,7 +17,7 @@ use crate::{
     digest::Digest,
     evaluate::testing::in_force,
     offline::{Resources, session},
-    online::{EmbeddedOptions, EmbeddedStore},
+    online::{EmbeddedOptions, EmbeddedStore, ViewId},
     serve::{FeatureServer, Request},
 };
 
@@ -54,6 +58,7 @@ const NOW: Timestamp = Timestamp(1_000_000_000);
 struct Shop {
     folder: TempDir,
     store: Arc<EmbeddedStore>,
+    registry: Registry,
 }
 
 impl Shop {
@@ -61,7 +66,14 @@ impl Shop {
         let folder = tempdir().unwrap();
         let options = EmbeddedOptions { map_size: 1 << 20, ..EmbeddedOptions::default() };
         let store = Arc::new(EmbeddedStore::open(folder.path().join("online"), options).unwrap());
-        Self { folder, store }
+        let registry = Registry::open(&folder.path().join("registry")).unwrap();
+        Self { folder, store, registry }
+    }
+
+    /// The files of the ledgers of the view.
+    fn ledgers(&self) -> Vec<PathBuf> {
+        let folder = self.folder.path().join("registry/ledgers/default/spend");
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
 
     /// Writes the source: customer, event time and amount of each row.
@@ -89,7 +101,11 @@ impl Shop {
         let sources = &in_force.state.definitions.sources;
         let session = session(&Resources::default())?;
         let sources = Sources::open(session, self.folder.path(), sources, ["orders"]).await?;
-        materialize(&in_force, "spend", window, NOW, &sources, &*self.store, &|_| ()).await
+        self.materializer(&in_force, &sources).run("spend", window, NOW, &|_| ()).await
+    }
+
+    fn materializer<'a>(&'a self, in_force: &'a InForce, sources: &'a Sources) -> Materializer<'a> {
+        Materializer { in_force, sources, store: &*self.store, registry: &self.registry }
     }
 
     async fn push(&self, target: &str, rows: Value) -> Result<Pushed> {
@@ -216,12 +232,64 @@ async fn a_ledger_that_cannot_be_read_is_replaced_by_a_run_that_does_not_need_it
     let shop = Shop::new();
     shop.write(&ROWS);
     shop.run(VIEWS, all(30)).await.unwrap();
-    ledger::write_bytes("shop", "spend", b"{", NOW, &*shop.store).await.unwrap();
+    for ledger in shop.ledgers() {
+        fs::write(ledger, "{").unwrap();
+    }
     let error = shop.run(VIEWS, incremental(30)).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Corrupt);
     assert_eq!(error.hint(), Some("unskew materialize without --incremental writes it anew"));
     shop.run(VIEWS, all(30)).await.unwrap();
     assert_eq!(shop.run(VIEWS, incremental(30)).await.unwrap().from, Some(Timestamp(30)));
+}
+
+#[tokio::test]
+async fn a_ledger_speaks_only_of_the_store_that_names_it() {
+    let full = |report: Report| (report.from, report.written.rows);
+    let shop = Shop::new();
+    shop.write(&ROWS);
+    shop.run(VIEWS, all(30)).await.unwrap();
+    // Another store of a project that shares the registry.
+    let other = Shop { folder: tempdir().unwrap(), registry: shop.registry.clone(), ..Shop::new() };
+    other.write(&ROWS);
+    assert_eq!(full(other.run(VIEWS, incremental(30)).await.unwrap()), (None, 3));
+    assert_eq!(full(other.run(VIEWS, incremental(30)).await.unwrap()).0, Some(Timestamp(30)));
+    assert_eq!(full(shop.run(VIEWS, incremental(30)).await.unwrap()).0, Some(Timestamp(30)));
+    // A store that was emptied.
+    let emptied = Shop { store: Shop::new().store, ..shop };
+    assert_eq!(full(emptied.run(VIEWS, incremental(30)).await.unwrap()), (None, 3));
+    assert_eq!(emptied.served("spend:amount").await, json!([100, 200, 300]));
+    // A registry that was made anew, with a ledger of the same number.
+    let anew = Registry::open(&emptied.folder.path().join("anew")).unwrap();
+    let shop = Shop { registry: anew, ..emptied };
+    assert_eq!(full(shop.run(VIEWS, incremental(30)).await.unwrap()), (None, 3));
+    assert_eq!(full(shop.run(VIEWS, incremental(30)).await.unwrap()).0, Some(Timestamp(30)));
+}
+
+#[tokio::test]
+async fn a_store_that_loses_rows_while_they_are_written_is_found_out() {
+    let (shop, view) = (Shop::new(), in_force(VIEWS));
+    let ledgers = || Ledgers::new("shop", "spend", &shop.registry, DEFAULT_STORE, &*shop.store);
+    let unfinished = |_| Ok(Ledger::unfinished(Digest::of("one")));
+    let mut writing = ledgers();
+    writing.write(unfinished).await.unwrap();
+    shop.store.delete_view(ViewId::of(&view.project, "spend:ledger")).await.unwrap();
+    let error = writing.write(unfinished).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable);
+    ledgers().write(unfinished).await.unwrap();
+}
+
+#[tokio::test]
+async fn runs_under_two_definitions_at_once_leave_no_ledger_to_go_on_from() {
+    let shop = Shop::new();
+    let mut ledgers = Ledgers::new("shop", "spend", &shop.registry, DEFAULT_STORE, &*shop.store);
+    let (old, new) = (Digest::of("old"), Digest::of("new"));
+    let done = |definition| Ledger { through: Some(NOW), ..Ledger::unfinished(definition) };
+    ledgers.write(|_| Ok(done(new))).await.unwrap();
+    let error = finish(&mut ledgers, &done(old)).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Conflict);
+    assert_eq!(ledgers.current().await.unwrap(), Some(Ledger::unfinished(new)));
+    finish(&mut ledgers, &done(new)).await.unwrap();
+    assert_eq!(ledgers.current().await.unwrap(), Some(done(new)));
 }
 
 #[test]

@@ -4,8 +4,11 @@
 //! write at a time without a server between them, and any state can be read again. What a name
 //! stands for never changes; what is in force changes by creating the snapshot with the next
 //! number, which only one process can do.
+//!
+//! Ledgers of the materializer are kept here too, created once as all else; they alone go away.
 
 mod invariants;
+mod ledgers;
 mod objects;
 mod paths;
 
@@ -23,6 +26,7 @@ use crate::{
     time::Timestamp,
     value::Function,
 };
+pub use ledgers::LedgerKey;
 use objects::{Created, Objects};
 
 /// How often a commit is tried when others are faster.

@@ -92,6 +92,14 @@ impl Objects {
         self.create(path, json.into()).await
     }
 
+    /// Deletes an object, if it is there.
+    pub(super) async fn delete(&self, path: &Path) -> Result<()> {
+        match self.store.delete(path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(unavailable(path, &error)),
+        }
+    }
+
     /// The paths of all objects in a folder, in no particular order.
     pub(super) async fn list(&self, folder: &Path) -> Result<Vec<Path>> {
         let listed = self.store.list(Some(folder)).map_ok(|object| object.location);

@@ -36,11 +36,16 @@ impl<'a> Checker<'a> {
         let timestamp = source_node.and_then(|source| source.timestamp.as_ref());
         let transform = self.origin(&mut reading, node, timestamp)?;
         self.row_can_be_written(subject.at, &reading, features?);
+        if let (Some(freshness), false) = (&node.freshness, node.online) {
+            let message = "\"freshness\" is there with \"online = false\"";
+            self.refuse(freshness.at, message.to_owned(), "it is about rows in the online store");
+        }
         Some(FeatureView {
             entities: values(&node.entities),
             source: source?.value.clone(),
             ttl: node.ttl,
             online: node.online,
+            freshness: node.freshness.as_ref().map(|freshness| freshness.value),
             transform,
             features: finished(features?)?,
             about: node.about.clone(),

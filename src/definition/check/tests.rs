@@ -122,7 +122,7 @@ hint: add source = "orders"
 customer.toml:22: feature view "purchases" has no key "colour"
     colour = "red"
     ^^^^^^
-hint: there are: entities, source, ttl, online, transform, inputs, params, on_error, features, description, owner, team, tags
+hint: there are: entities, source, ttl, online, freshness, transform, inputs, params, on_error, features, description, owner, team, tags
 "#,
     );
     check(
@@ -159,6 +159,41 @@ customer.toml:23: "ttl" of feature view "purchases" is 0
     ttl = "0s"
           ^^^^
 hint: leave it out if rows of any age will do
+"#,
+    );
+    check(
+        &[(r#"ttl = "365d""#, r#"freshness = { max_age = "0s", sample = 0, often = true }"#)],
+        r#"
+customer.toml:23: "max_age" of "freshness" of feature view "purchases" is 0
+    freshness = { max_age = "0s", sample = 0, often = true }
+                            ^^^^
+hint: leave it out if rows of any age will do
+customer.toml:23: "sample" of "freshness" of feature view "purchases" is 0 and should be an integer from 1 to 10000
+    freshness = { max_age = "0s", sample = 0, often = true }
+                                           ^
+hint: as in sample = 100
+customer.toml:23: "freshness" of feature view "purchases" has no key "often"
+    freshness = { max_age = "0s", sample = 0, often = true }
+                                              ^^^^^
+hint: there are: max_age, sample
+"#,
+    );
+    check(
+        &[(r#"ttl = "365d""#, "freshness = \"1d\"")],
+        r#"
+customer.toml:23: "freshness" of feature view "purchases" is a string and should be a table
+    freshness = "1d"
+                ^^^^
+hint: as in freshness = { max_age = "24h", sample = 100 }
+"#,
+    );
+    check(
+        &[(r#"ttl = "365d""#, "freshness = { max_age = \"1d\" }\nonline = false")],
+        r#"
+customer.toml:23: "freshness" is there with "online = false"
+    freshness = { max_age = "1d" }
+    ^^^^^^^^^
+hint: it is about rows in the online store
 "#,
     );
     check(

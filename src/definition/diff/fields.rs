@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     definition::{
-        About, DefinitionKind, Entity, Feature, FeatureService, FeatureView, Input,
+        About, DefinitionKind, Entity, Feature, FeatureService, FeatureView, Freshness, Input,
         OnDemandFeatureView, OnError, Source, SourceData, State, TransformUse, Visible,
     },
     value::Scalar,
@@ -14,11 +14,13 @@ use crate::{
 /// lists have a line for each item.
 pub(super) type Fields = BTreeMap<String, String>;
 
-/// Whether a field says something to people, or decides where the values go, and changes none.
+/// Whether a field says something to people, or decides where the values go or who is told of
+/// them, and changes none.
 pub(super) fn is_said_only(field: &str) -> bool {
     let last = field.rsplit('.').next().unwrap_or(field);
     match field.split('.').count() {
         1 => matches!(last, "description" | "owner" | "team" | "tags" | "online"),
+        2 => field.starts_with("freshness."),
         3 => last == "description",
         _ => false,
     }
@@ -90,7 +92,8 @@ fn source(source: &Source) -> Fields {
 }
 
 fn feature_view(state: &State, view: &FeatureView) -> Fields {
-    let FeatureView { entities, source, ttl, online, transform, features, about: said } = view;
+    let FeatureView { entities, source, ttl, online, freshness, transform, features, about: said } =
+        view;
     let mut fields = about(said);
     put(&mut fields, "entities", entities.join("\n"));
     put(&mut fields, "source", source);
@@ -99,6 +102,10 @@ fn feature_view(state: &State, view: &FeatureView) -> Fields {
     }
     if !online {
         put(&mut fields, "online", online);
+    }
+    if let Some(Freshness { max_age, sample }) = freshness {
+        put(&mut fields, "freshness.max_age", max_age);
+        put(&mut fields, "freshness.sample", sample);
     }
     if let Some(used) = transform {
         put_use(&mut fields, state, used, String::clone);

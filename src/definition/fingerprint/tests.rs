@@ -46,6 +46,7 @@ fn what_is_only_said_changes_nothing() {
         ("\"people\"", "\"persons\""),
         ("In dollars.", "In cents."),
         ("ttl = \"365d\"", "ttl = \"365d\"\nonline = false"),
+        ("ttl = \"365d\"", "ttl = \"365d\"\nfreshness = { max_age = \"1d\" }"),
         ("[feature_service.churn]", "[feature_service.leaving]"),
         ("\"request:amount\"", "\"request:order_amount\""),
     ] {

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, str::FromStr};
 use serde_json::Value;
 
 use crate::{
-    definition::{About, OnError, SourceData, Visible, problem::Located},
+    definition::{About, Freshness, OnError, SourceData, Visible, problem::Located},
     error::{Error, Result},
     name::{FeatureRef, FunctionName, IDENTIFIER_RULE, is_identifier},
     time::Span,
@@ -39,6 +39,7 @@ pub(in crate::definition) struct FeatureViewNode {
     pub(in crate::definition) source: Option<Located<String>>,
     pub(in crate::definition) ttl: Option<Span>,
     pub(in crate::definition) online: bool,
+    pub(in crate::definition) freshness: Option<Located<Freshness>>,
     pub(in crate::definition) origin: Origin,
     pub(in crate::definition) features: Option<FeatureNodes>,
     pub(in crate::definition) about: About,

@@ -1,7 +1,7 @@
 //! A TOML table, read key by key: what is missing, of the wrong kind or not known becomes a
 //! problem, and reading goes on.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::{collections::BTreeMap, ops::RangeInclusive, str::FromStr};
 
 use serde_json::Number;
 use toml::{
@@ -118,6 +118,22 @@ impl<'a, 'p> Table<'a, 'p> {
             self.refuse(key, value.at, kind(value.value), "true or false");
         }
         read
+    }
+
+    /// A count within bounds.
+    pub(super) fn count(&mut self, key: Key, bounds: RangeInclusive<u32>) -> Option<u32> {
+        let value = self.value(key)?;
+        let right = format!("an integer from {} to {}", bounds.start(), bounds.end());
+        let DeValue::Integer(integer) = value.value else {
+            self.refuse(key, value.at, kind(value.value), &right);
+            return None;
+        };
+        let count = u32::from_str_radix(integer.as_str(), integer.radix()).ok();
+        let count = count.filter(|count| bounds.contains(count));
+        if count.is_none() {
+            self.refuse(key, value.at, integer.as_str(), &right);
+        }
+        count
     }
 
     /// A list of strings; `None` where one of its items is none.

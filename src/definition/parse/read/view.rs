@@ -3,12 +3,12 @@
 use super::{DESCRIPTION, about, check_name, data_type_of};
 use crate::{
     definition::{
-        OnError,
+        Freshness, OnError,
         parse::{
             node::{
                 Bound, FeatureNode, FeatureNodes, FeatureViewNode, OnDemandNode, Origin, UseNode,
             },
-            table::{Key, Table, Value, to_json},
+            table::{Key, Table, Value, kind, to_json},
         },
         problem::Located,
     },
@@ -22,6 +22,10 @@ const ENTITIES: Key = Key::required("entities", "entities = [\"customer\"]");
 const SOURCE: Key = Key::required("source", "source = \"orders\"");
 const TTL: Key = Key::optional("ttl", "ttl = \"30d\"");
 const ONLINE: Key = Key::optional("online", "online = false");
+const FRESHNESS: Key =
+    Key::optional("freshness", "freshness = { max_age = \"24h\", sample = 100 }");
+const MAX_AGE: Key = Key::required("max_age", "max_age = \"24h\"");
+const SAMPLE: Key = Key::optional("sample", "sample = 100");
 const FEATURES: Key = Key::required("features", "features = { spend_30d = \"float64\" }");
 const USED: Key = Key::required("transform", "transform = \"commerce/basket@1.0.0#basket\"");
 const NO_TRANSFORM: Key = Key::optional("transform", USED.example);
@@ -39,6 +43,7 @@ pub(in crate::definition::parse) fn feature_view(mut table: Table) -> FeatureVie
         source: table.string(SOURCE),
         ttl: ttl(&mut table),
         online: table.boolean(ONLINE).unwrap_or(true),
+        freshness: freshness(&mut table),
         origin: origin(&mut table),
         features: features(&mut table),
         about: about(&mut table),
@@ -57,13 +62,33 @@ fn entities(table: &mut Table) -> Vec<Located<String>> {
 }
 
 fn ttl(table: &mut Table) -> Option<Span> {
-    let ttl: Located<Span> = table.parsed(TTL)?;
-    if ttl.value.0 > 0 {
-        return Some(ttl.value);
+    positive(table, TTL)
+}
+
+/// A span of time that is not empty.
+fn positive(table: &mut Table, key: Key) -> Option<Span> {
+    let span: Located<Span> = table.parsed(key)?;
+    if span.value.0 > 0 {
+        return Some(span.value);
     }
-    let error = Error::invalid(format!("\"ttl\" of {} is 0", table.what));
-    table.problems.add(ttl.at, error.with_hint("leave it out if rows of any age will do"));
+    let error = Error::invalid(format!("{} is 0", table.name_of(key)));
+    table.problems.add(span.at, error.with_hint("leave it out if rows of any age will do"));
     None
+}
+
+fn freshness(view: &mut Table) -> Option<Located<Freshness>> {
+    let at = view.place_of(FRESHNESS);
+    let (value, at) = (view.value(FRESHNESS)?, at?);
+    let Some(table) = value.value.as_table() else {
+        view.refuse(FRESHNESS, value.at, kind(value.value), "a table");
+        return None;
+    };
+    let what = view.name_of(FRESHNESS);
+    let mut table = Table::new(what, at, table, view.problems);
+    let max_age = positive(&mut table, MAX_AGE);
+    let sample = table.count(SAMPLE, 1..=Freshness::MAX_SAMPLE).unwrap_or(Freshness::SAMPLE);
+    table.finish();
+    Some(Located { value: Freshness { max_age: max_age?, sample }, at })
 }
 
 fn origin(table: &mut Table) -> Origin {
