@@ -46,7 +46,8 @@ pub(super) fn check_size(bytes: &[u8], limits: &Limits) -> Result<()> {
 /// does not export the interface of a transform.
 pub(super) fn admit(bytes: &[u8]) -> Result<()> {
     check_header(bytes)?;
-    let Outline { imports, exports } = outline(bytes)?;
+    validate(bytes, FEATURES).map_err(invalid)?;
+    let Border { imports, exports } = border(bytes)?;
     if !imports.is_empty() {
         return Err(imports_refused(&imports));
     }
@@ -78,40 +79,70 @@ fn not_a_transform(what: impl std::fmt::Display) -> Error {
     Error::invalid(format!("not a transform: {what}"))
 }
 
+/// What a component is, short of what it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outline {
+    /// What it imports.
+    pub imports: Vec<String>,
+    /// What it exports.
+    pub exports: Vec<String>,
+    /// The WebAssembly features without which it would not be valid, in ascending order.
+    pub features: Vec<String>,
+}
+
+/// What a component imports, exports and uses.
+///
+/// # Errors
+/// [`Kind::Invalid`](crate::error::Kind::Invalid) for what is no component under the features
+/// there are.
+pub fn outline(bytes: &[u8]) -> Result<Outline> {
+    validate(bytes, FEATURES).map_err(invalid)?;
+    let Border { imports, exports } = border(bytes)?;
+    let needed = FEATURES
+        .iter_names()
+        .filter(|(_, feature)| validate(bytes, FEATURES.difference(*feature)).is_err());
+    let mut features: Vec<_> = needed.map(|(name, _)| name.to_lowercase()).collect();
+    features.sort_unstable();
+    Ok(Outline { imports, exports, features })
+}
+
+fn validate(bytes: &[u8], features: WasmFeatures) -> wasmparser::Result<()> {
+    Validator::new_with_features(features).validate_all(bytes).map(|_| ())
+}
+
 /// The names at the border of a component.
 #[derive(Default)]
-struct Outline {
+struct Border {
     imports: Vec<String>,
     exports: Vec<String>,
 }
 
-fn outline(bytes: &[u8]) -> Result<Outline> {
-    let mut outline = Outline::default();
-    Validator::new_with_features(FEATURES).validate_all(bytes).map_err(invalid)?;
+fn border(bytes: &[u8]) -> Result<Border> {
+    let mut border = Border::default();
     let mut depth = 0_u32;
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload.map_err(invalid)?;
-        read(&payload, &mut depth, &mut outline).map_err(invalid)?;
+        read(&payload, &mut depth, &mut border).map_err(invalid)?;
     }
-    Ok(outline)
+    Ok(border)
 }
 
 fn invalid(error: wasmparser::BinaryReaderError) -> Error {
     not_a_transform(format!("it is not a valid component: {error}"))
 }
 
-fn read(payload: &Payload<'_>, depth: &mut u32, outline: &mut Outline) -> wasmparser::Result<()> {
+fn read(payload: &Payload<'_>, depth: &mut u32, border: &mut Border) -> wasmparser::Result<()> {
     match payload {
         Payload::Version { encoding: Encoding::Module | Encoding::Component, .. } => *depth += 1,
         Payload::End(_) => *depth = depth.saturating_sub(1),
         Payload::ComponentImportSection(imports) if *depth == 1 => {
             for import in imports.clone() {
-                outline.imports.push(import?.name.name.to_owned());
+                border.imports.push(import?.name.name.to_owned());
             }
         }
         Payload::ComponentExportSection(exports) if *depth == 1 => {
             for export in exports.clone() {
-                outline.exports.push(export?.name.name.to_owned());
+                border.exports.push(export?.name.name.to_owned());
             }
         }
         _ => {}

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{bindings::v1, limits::exceeded, sandbox::Sandbox};
+use super::{bindings::v1, limits::exceeded, sandbox::Opened};
 use crate::{
     error::{Error, Result},
     name::{IDENTIFIER_RULE, is_identifier},
@@ -10,14 +10,13 @@ use crate::{
     wasm::Limits,
 };
 
-/// Asks a transform for its functions, in a fresh instance.
+/// Asks an instance of a transform for its functions.
 ///
 /// # Errors
 /// [`Kind::Transform`](crate::error::Kind::Transform) when it does not answer, or with names that
 /// are no identifiers or not unique, functions without an output, or more than the limits allow.
-pub(super) fn describe(sandbox: &Sandbox) -> Result<Vec<Function>> {
-    let limits = sandbox.limits();
-    let called = sandbox.call(limits.description_bytes, |instance, store| {
+pub(super) fn describe(instance: &mut Opened<'_>, limits: &Limits) -> Result<Vec<Function>> {
+    let called = instance.call(limits.description_bytes, |instance, store| {
         instance.unskew_transform_functions().call_describe(store)
     })?;
     check_functions(called.answer, limits)

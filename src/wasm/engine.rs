@@ -40,22 +40,25 @@ const TABLES: u32 = 8;
 /// is the canonical one. Within a call a NaN has the bits the processor gives it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuntimeProfile {
-    /// Its name: `standard`.
+    /// Its name: `standard`, or `strict` in the publish check.
     pub name: String,
     /// The release of Wasmtime.
     pub wasmtime: String,
     /// The WebAssembly features that are on, in ascending order.
     pub features: Vec<String>,
-    /// Where NaN is made canonical: `boundary`.
+    /// Where NaN is made canonical: at the `boundary`, or by every `operation`.
     pub nan: String,
     /// The digest of the canonical form of all of the above.
     pub digest: Digest,
 }
 
 impl RuntimeProfile {
-    /// The profile of every engine that [`engine_config`] configures.
-    pub(super) fn standard() -> Result<Self> {
-        let (name, nan) = ("standard", "boundary");
+    /// The profile of every engine of this mode.
+    pub(super) fn of(mode: Mode) -> Result<Self> {
+        let (name, nan) = match mode {
+            Mode::Standard => ("standard", "boundary"),
+            Mode::Strict { .. } => ("strict", "operation"),
+        };
         let features = feature_names();
         let content = serde_json::json!({
             "name": name, "wasmtime": WASMTIME, "features": features, "nan": nan,
@@ -70,15 +73,24 @@ impl RuntimeProfile {
     }
 }
 
-/// Whether an engine counts the instructions of its guests, which costs 1.3 to 2 times.
+/// What an engine is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Counting {
-    Off,
-    On,
+pub(super) enum Mode {
+    /// Every path of a value.
+    Standard,
+    /// The publish check: every operation makes its NaN canonical, and the instructions of a call
+    /// are counted, up to this many. Both cost time: 4 to 12 times on kernels of floats.
+    Strict { instructions: u64 },
+}
+
+impl Mode {
+    fn is_strict(self) -> bool {
+        self != Self::Standard
+    }
 }
 
 /// The settings, each with its reason.
-fn engine_config(limits: &Limits, counting: Counting) -> Config {
+fn engine_config(limits: &Limits, mode: Mode) -> Config {
     let mut config = Config::new();
     config
         // Other bits on other machines.
@@ -93,11 +105,11 @@ fn engine_config(limits: &Limits, counting: Counting) -> Config {
         .strategy(Strategy::Cranelift)
         .cranelift_opt_level(OptLevel::Speed)
         // Costs 4 to 12 times on kernels of floats; the boundary does it instead.
-        .cranelift_nan_canonicalization(false)
+        .cranelift_nan_canonicalization(mode.is_strict())
         .parallel_compilation(true)
         // The deadline.
         .epoch_interruption(true)
-        .consume_fuel(counting == Counting::On)
+        .consume_fuel(mode.is_strict())
         .max_wasm_stack(limits.stack_bytes as usize)
         // Calls are synchronous; bookkeeping for tasks would cost 0.5 µs in each.
         .concurrency_support(false)
@@ -136,10 +148,10 @@ fn pool(limits: &Limits) -> PoolingAllocationConfig {
 }
 
 /// An engine, with the thread that drives its clock for as long as the engine lives.
-pub(super) fn start(limits: &Limits, counting: Counting) -> Result<Engine> {
+pub(super) fn start(limits: &Limits, mode: Mode) -> Result<Engine> {
     let cannot = |reason: String| Error::unavailable(format!("the runtime cannot start: {reason}"));
     let engine =
-        Engine::new(&engine_config(limits, counting)).map_err(|error| cannot(error.to_string()))?;
+        Engine::new(&engine_config(limits, mode)).map_err(|error| cannot(error.to_string()))?;
     let weak = engine.weak();
     let tick = move || {
         while let Some(engine) = weak.upgrade() {
@@ -179,9 +191,9 @@ mod tests {
 
     #[test]
     fn the_profile_has_a_digest_of_its_own() {
-        let profile = RuntimeProfile::standard().unwrap();
-        assert_eq!(profile, RuntimeProfile::standard().unwrap());
-        let other = serde_json::json!({ "name": "strict" });
-        assert_ne!(profile.digest, Digest::of_canonical_json(&other).unwrap());
+        let profile = RuntimeProfile::of(Mode::Standard).unwrap();
+        assert_eq!(profile, RuntimeProfile::of(Mode::Standard).unwrap());
+        let strict = RuntimeProfile::of(Mode::Strict { instructions: 1 }).unwrap();
+        assert_ne!(profile.digest, strict.digest);
     }
 }

@@ -128,6 +128,11 @@ impl Allowance {
             tables: account("elements of tables", limits.table_elements.into()),
         }
     }
+
+    /// The bytes of all memories.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.memory.used
+    }
 }
 
 impl Account {

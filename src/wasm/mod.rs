@@ -9,7 +9,9 @@
 //! - use too much: `limits`, the deadline in `engine`, the queue in `slots`;
 //! - end badly: `trap` says how, in words;
 //! - lie about itself or answer nonsense: `description`, `columns`, `transform`;
-//! - have somebody else's machine code run as its own: `cache`.
+//! - have somebody else's machine code run as its own: `cache`;
+//! - remember, or tell apart what is equal: nothing here lets it, and `trial` lets the publish
+//!   check see whether it would.
 
 mod bindings;
 mod build;
@@ -27,6 +29,7 @@ pub(crate) mod testing;
 mod tests;
 mod transform;
 mod trap;
+mod trial;
 
 use std::{
     collections::HashMap,
@@ -37,16 +40,19 @@ use std::{
 use wasmtime::component::Component;
 
 pub use build::{Built, build};
+pub use component::{Outline, outline};
 pub use engine::RuntimeProfile;
 pub use limits::Limits;
-pub use transform::{Outcome, RowError, Transform};
+pub use transform::{Nan, Outcome, RowError, Transform};
+pub use trap::Stop;
+pub use trial::Trial;
 
 use crate::{
     digest::Digest,
     error::{Error, Result},
 };
 use cache::CodeCache;
-use engine::Counting;
+use engine::Mode;
 use sandbox::{Host, Sandbox};
 use slots::Slots;
 
@@ -82,26 +88,27 @@ impl Runtime {
     /// others can write to; [`Kind::Unavailable`](crate::error::Kind::Unavailable) when the system
     /// refuses the address space.
     pub fn new(limits: Limits, cache: Option<&Path>) -> Result<Self> {
-        Self::start(limits, cache, Counting::Off)
+        Self::start(limits, cache, Mode::Standard)
     }
 
-    /// A runtime for the cost report of a transform: it gives the same results, takes longer, and
-    /// counts instructions ([`Outcome::instructions`]).
+    /// A runtime for the publish check: every operation of a guest makes its NaN canonical, its
+    /// instructions are counted ([`Outcome::instructions`]), and a call that takes more than so
+    /// many is stopped. Of a function that is pure, the results are those of [`new`](Self::new).
     ///
     /// # Errors
     /// Those of [`new`](Self::new).
-    pub fn counting(limits: Limits) -> Result<Self> {
-        Self::start(limits, None, Counting::On)
+    pub fn strict(limits: Limits, instructions: u64) -> Result<Self> {
+        Self::start(limits, None, Mode::Strict { instructions })
     }
 
-    fn start(limits: Limits, cache: Option<&Path>, counting: Counting) -> Result<Self> {
+    fn start(limits: Limits, cache: Option<&Path>, mode: Mode) -> Result<Self> {
         limits.check()?;
-        let engine = engine::start(&limits, counting)?;
+        let engine = engine::start(&limits, mode)?;
         let cache = cache.map(|folder| CodeCache::open(folder, &engine)).transpose()?;
         let slots = Slots::new(limits.concurrent_calls);
         Ok(Self(Arc::new(Inner {
-            host: Arc::new(Host { engine, limits, slots, counting }),
-            profile: RuntimeProfile::standard()?,
+            host: Arc::new(Host { engine, limits, slots, mode }),
+            profile: RuntimeProfile::of(mode)?,
             cache,
             loaded: Mutex::default(),
         })))

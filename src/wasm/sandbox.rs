@@ -1,4 +1,4 @@
-//! One call in one fresh instance.
+//! One call in one fresh instance; and, for the publish check, several in one.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use wasmtime::{
 
 use super::{
     bindings::v1,
-    engine::{Counting, deadline_ticks},
+    engine::{Mode, deadline_ticks},
     limits::{Allowance, Limits},
-    slots::Slots,
-    trap::{ended, misfit, not_started},
+    slots::{Slot, Slots},
+    trap::{Stop, ended, misfit, not_started},
 };
 use crate::error::{Error, Result};
 
@@ -22,7 +22,7 @@ pub(super) struct Host {
     pub(super) engine: Engine,
     pub(super) limits: Limits,
     pub(super) slots: Slots,
-    pub(super) counting: Counting,
+    pub(super) mode: Mode,
 }
 
 /// A component linked to nothing and checked once, so that a call only has to instantiate it.
@@ -51,32 +51,76 @@ impl Sandbox {
         output_bytes: u64,
         call: impl FnOnce(&v1::Transform, &mut Store<Allowance>) -> wasmtime::Result<R>,
     ) -> Result<Called<R>> {
-        let limits = &self.host.limits;
-        let _slot = self.host.slots.take();
-        let mut store = self.store(output_bytes)?;
-        let instance = self.instances.instantiate(&mut store);
-        let instance = instance.map_err(|error| not_started(&error, limits))?;
-        let answer = call(&instance, &mut store);
-        let answer = answer.map_err(|error| ended(&error, limits, output_bytes))?;
-        let left = match self.host.counting {
-            Counting::Off => None,
-            Counting::On => Some(store.get_fuel().map_err(|error| uncounted(&error))?),
-        };
-        let instructions = left.map(|left| u64::MAX - left);
-        Ok(Called { answer, instructions })
+        self.open()?.call(output_bytes, call)
     }
 
-    fn store(&self, output_bytes: u64) -> Result<Store<Allowance>> {
-        let limits = &self.host.limits;
-        let mut store = Store::new(&self.host.engine, Allowance::new(limits));
+    /// Makes an instance; before that, it waits while too many others are there.
+    pub(super) fn open(&self) -> Result<Opened<'_>> {
+        let host = &*self.host;
+        let slot = host.slots.take();
+        let mut store = Store::new(&host.engine, Allowance::new(&host.limits));
         store.limiter(|allowance| allowance);
-        store.set_epoch_deadline(deadline_ticks(limits));
+        host.allow(&mut store, 0)?;
+        let instance = self.instances.instantiate(&mut store);
+        let instance = instance.map_err(|error| not_started(&error, &host.limits))?;
+        Ok(Opened { host, instance, store, stopped: None, _slot: slot })
+    }
+}
+
+/// An instance in its slot. That it is called a second time is for the publish check alone.
+pub(super) struct Opened<'a> {
+    host: &'a Host,
+    instance: v1::Transform,
+    // Before the slot: the pool has the instance back when the slot is free.
+    store: Store<Allowance>,
+    stopped: Option<Stop>,
+    _slot: Slot<'a>,
+}
+
+impl Opened<'_> {
+    /// Calls the instance, with time, instructions and room for the answer as for a first call.
+    pub(super) fn call<R>(
+        &mut self,
+        output_bytes: u64,
+        call: impl FnOnce(&v1::Transform, &mut Store<Allowance>) -> wasmtime::Result<R>,
+    ) -> Result<Called<R>> {
+        self.host.allow(&mut self.store, output_bytes)?;
+        let answer = call(&self.instance, &mut self.store).map_err(|error| {
+            self.stopped = Stop::of(&error);
+            ended(&error, &self.host.limits, output_bytes)
+        })?;
+        let instructions = self.host.instructions(&self.store)?;
+        Ok(Called { answer, instructions, memory_bytes: self.store.data().memory_bytes() })
+    }
+
+    /// How its last call was stopped, if it was: no further call can be made then.
+    pub(super) fn stopped(&self) -> Option<Stop> {
+        self.stopped
+    }
+}
+
+impl Host {
+    /// What a guest may use from here on.
+    fn allow(&self, store: &mut Store<Allowance>, output_bytes: u64) -> Result<()> {
+        store.set_epoch_deadline(deadline_ticks(&self.limits));
         store.set_hostcall_fuel(usize::try_from(output_bytes).unwrap_or(usize::MAX));
-        if self.host.counting == Counting::On {
-            // No limit on instructions: the deadline is the limit, here as elsewhere.
-            store.set_fuel(u64::MAX).map_err(|error| uncounted(&error))?;
+        match self.mode {
+            Mode::Standard => Ok(()),
+            Mode::Strict { instructions } => {
+                store.set_fuel(instructions).map_err(|error| uncounted(&error))
+            }
         }
-        Ok(store)
+    }
+
+    /// What it has used of its instructions, where they are counted.
+    fn instructions(&self, store: &Store<Allowance>) -> Result<Option<u64>> {
+        match self.mode {
+            Mode::Standard => Ok(None),
+            Mode::Strict { instructions } => {
+                let left = store.get_fuel().map_err(|error| uncounted(&error))?;
+                Ok(Some(instructions - left))
+            }
+        }
     }
 }
 
@@ -89,4 +133,6 @@ pub(super) struct Called<R> {
     pub(super) answer: R,
     /// Where the engine counts them.
     pub(super) instructions: Option<u64>,
+    /// The memory of the instance, which only grows.
+    pub(super) memory_bytes: u64,
 }

@@ -149,7 +149,7 @@ mod crossing {
             outcome.instructions
         };
         assert_eq!(count(Runtime::new(tight(), None).unwrap(), 10), None);
-        let counting = || Runtime::counting(tight()).unwrap();
+        let counting = || Runtime::strict(tight(), u64::MAX).unwrap();
         let [one, two, three] = [100, 200, 300].map(|rows| count(counting(), rows).unwrap());
         assert_eq!(two - one, three - two);
         assert_eq!((two - one) / 100, 6);
@@ -671,5 +671,83 @@ mod components {
             "(func (param externref))",
             "gc types are disallowed but found type which requires gc",
         );
+    }
+}
+
+mod trials {
+    use super::*;
+
+    /// `f(x: float64?) -> (y: int64)`: 10 for each earlier call, and 1 where `x` in the first row
+    /// is another NaN than the canonical one.
+    fn curious() -> Vec<u8> {
+        let inputs = [field("x", DataType::Float64, true)];
+        let outputs = [field("y", DataType::Int64, false)];
+        Guest::new(
+            &[function("f", &inputs, &outputs)],
+            "(i64.store (i32.const 600) (i64.add
+                (i64.mul (i64.const 10) (global.get $calls))
+                (i64.extend_i32_u (i32.and
+                    (f64.ne (f64.load (i32.load (i32.add (local.get $columns) (i32.const 4))))
+                            (f64.load (i32.load (i32.add (local.get $columns) (i32.const 4)))))
+                    (i64.ne (i64.load (i32.load (i32.add (local.get $columns) (i32.const 4))))
+                            (i64.const 0x7ff8000000000000))))))
+             (global.set $calls (i64.add (global.get $calls) (i64.const 1)))
+             (i32.store8 (i32.const 64) (i32.const 2))
+             (i32.store (i32.const 68) (i32.const 600))
+             (i32.store (i32.const 72) (i32.const 1))
+             (i32.store (i32.const 4) (i32.const 64))
+             (i32.store (i32.const 8) (i32.const 1))
+             (i32.const 0)",
+        )
+        .with("(global $calls (mut i64) (i64.const 0))")
+        .component()
+    }
+
+    #[test]
+    fn only_a_trial_lets_a_guest_remember_and_see_odd_nans() {
+        let transform = load(&curious()).unwrap();
+        let odd: ArrayRef = Arc::new(Float64Array::from(vec![f64::from_bits(0xfff8_0000_0000_0001)]));
+        let said = |outcome: Result<Outcome>| {
+            outcome.unwrap().columns[0].as_primitive::<arrow::datatypes::Int64Type>().value(0)
+        };
+        let inputs = std::slice::from_ref(&odd);
+        for _ in 0..2 {
+            assert_eq!(said(transform.call(0, &[], inputs, 1)), 0);
+        }
+        for (nan, seen) in [(Nan::Canonical, 0), (Nan::Raw, 1)] {
+            let mut trial = transform.trial(nan).unwrap();
+            for earlier in 0..3 {
+                assert_eq!(said(trial.call(0, &[], inputs, 1)), 10 * earlier + seen);
+            }
+            assert_eq!(trial.describe().unwrap(), transform.functions());
+            assert_eq!(trial.stopped(), None);
+        }
+    }
+
+    #[test]
+    fn a_trial_says_how_it_was_stopped() {
+        let stopped = |body: &str, runtime: Runtime| {
+            let guest = Guest::new(&[f(DataType::Int64, true)], body).component();
+            let transform = runtime.load(&guest).unwrap();
+            let mut trial = transform.trial(Nan::Canonical).unwrap();
+            trial.call(0, &[], &[ints(&[Some(1)])], 1).unwrap_err();
+            trial.stopped()
+        };
+        let standard = || Runtime::new(tight(), None).unwrap();
+        let endless = "(loop $again (br $again)) (unreachable)";
+        assert_eq!(stopped(endless, standard()), Some(Stop::Endless));
+        let strict = Runtime::strict(tight(), 10_000).unwrap();
+        assert_eq!(stopped(endless, strict), Some(Stop::Endless));
+        assert_eq!(stopped("(unreachable)", standard()), Some(Stop::Trapped));
+        let grow = "(drop (memory.grow (i32.const 1000))) (unreachable)";
+        assert_eq!(stopped(grow, standard()), Some(Stop::Trapped));
+        assert_eq!(stopped("(i32.const 0x7ffffff0)", standard()), None, "no answer is no stop");
+    }
+
+    #[test]
+    fn memory_is_what_the_instance_has_in_the_end() {
+        let guest = Guest::echo(&[f(DataType::Int64, true)]).component();
+        let outcome = load(&guest).unwrap().call(0, &[], &[ints(&[Some(1)])], 1).unwrap();
+        assert!(outcome.memory_bytes >= 2 << 16 && outcome.memory_bytes.is_multiple_of(1 << 16));
     }
 }

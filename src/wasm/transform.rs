@@ -9,12 +9,12 @@ use super::{
     bindings::v1,
     columns::{Answer, Lowered, lift, lower, settle},
     description::describe,
-    sandbox::{Called, Sandbox},
+    sandbox::{Called, Opened, Sandbox},
 };
 use crate::{
     digest::Digest,
     error::{Error, Kind, Result, did_you_mean},
-    value::{Field, Function},
+    value::{Field, Function, canonical_nan},
     wasm::Limits,
 };
 
@@ -22,7 +22,7 @@ use crate::{
 pub struct Transform {
     digest: Digest,
     functions: Vec<Function>,
-    sandbox: Sandbox,
+    pub(super) sandbox: Sandbox,
 }
 
 /// What a call gives: as many rows as went in, in the same order.
@@ -33,8 +33,10 @@ pub struct Outcome {
     /// Rows for which the function has no value, ascending. They are null in every column.
     pub errors: Vec<RowError>,
     /// How many WebAssembly instructions it took, where the runtime counts them
-    /// ([`Runtime::counting`](super::Runtime::counting)).
+    /// ([`Runtime::strict`](super::Runtime::strict)).
     pub instructions: Option<u64>,
+    /// How many bytes of memory its instance had in the end; a memory never shrinks.
+    pub memory_bytes: u64,
 }
 
 /// A row for which a function has no value, and why.
@@ -54,7 +56,8 @@ impl std::fmt::Debug for Transform {
 
 impl Transform {
     pub(super) fn new(digest: Digest, sandbox: Sandbox) -> Result<Self> {
-        let functions = describe(&sandbox).map_err(|error| match error.kind() {
+        let described = sandbox.open().and_then(|mut opened| describe(&mut opened, sandbox.limits()));
+        let functions = described.map_err(|error| match error.kind() {
             Kind::Transform => {
                 error.context(format!("the description of {} failed", digest.short()))
             }
@@ -110,14 +113,45 @@ impl Transform {
         inputs: &[ArrayRef],
         rows: usize,
     ) -> Result<Outcome> {
-        let signature = self.functions.get(function).ok_or_else(|| {
-            Error::internal(format!("no function {function} in {}", self.digest.short()))
+        let place = Place { transform: self, opened: None, nan: Nan::Canonical };
+        place.call(function, params, inputs, rows)
+    }
+}
+
+/// Which NaNs a guest is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nan {
+    /// The canonical one for every NaN: the rule on every path of a value.
+    Canonical,
+    /// Those that are there: the publish check, which finds functions that tell them apart.
+    Raw,
+}
+
+/// Where a call is made.
+pub(super) struct Place<'a, 'b> {
+    pub(super) transform: &'b Transform,
+    /// The instance; a fresh one where there is none.
+    pub(super) opened: Option<&'b mut Opened<'a>>,
+    pub(super) nan: Nan,
+}
+
+impl Place<'_, '_> {
+    pub(super) fn call(
+        self,
+        function: usize,
+        params: &[ArrayRef],
+        inputs: &[ArrayRef],
+        rows: usize,
+    ) -> Result<Outcome> {
+        let Transform { digest, functions, .. } = self.transform;
+        let signature = functions.get(function).ok_or_else(|| {
+            Error::internal(format!("no function {function} in {}", digest.short()))
         })?;
         let failed = |error: Error| {
             let Function { name, .. } = signature;
-            error.context(format!("function \"{name}\" of {} failed", self.digest.short()))
+            error.context(format!("function \"{name}\" of {} failed", digest.short()))
         };
-        let call = Call { signature, limits: self.limits(), rows };
+        let call = Call { signature, limits: self.transform.limits(), rows, nan: self.nan };
         call.count().map_err(failed)?;
         let params = call.arguments("param", &signature.params, params, 1).map_err(failed)?;
         let inputs = call.arguments("input", &signature.inputs, inputs, rows).map_err(failed)?;
@@ -127,7 +161,7 @@ impl Transform {
 
     /// The crossing itself.
     fn apply(
-        &self,
+        self,
         function: usize,
         call: &Call<'_>,
         params: &[ArrayRef],
@@ -139,16 +173,21 @@ impl Transform {
         let params: Vec<_> = params.iter().map(Lowered::param).collect();
         let inputs: Vec<_> = inputs.iter().map(Lowered::param).collect();
         let batch = v1::Batch { rows: call.count()?, columns: &inputs };
-        let called = self.sandbox.call(call.limits.output_bytes, |instance, store| {
+        let bytes = call.limits.output_bytes;
+        let cross = |instance: &v1::Transform, store: &mut _| {
             let functions = instance.unskew_transform_functions();
             functions.call_apply(store, function as u32, &params, batch)
-        })?;
-        let answer = called.answer.map_err(|refusal| {
+        };
+        let called = match self.opened {
+            None => self.transform.sandbox.call(bytes, cross),
+            Some(opened) => opened.call(bytes, cross),
+        };
+        let Called { answer, instructions, memory_bytes } = called?;
+        let answer = answer.map_err(|refusal| {
             let message = cut(refusal.message, call.limits.error_text_bytes);
             Error::transform(format!("it refused the call: {message}"))
         })?;
-        let instructions = called.instructions;
-        Ok(Called { answer, instructions })
+        Ok(Called { answer, instructions, memory_bytes })
     }
 }
 
@@ -157,6 +196,7 @@ struct Call<'a> {
     signature: &'a Function,
     limits: &'a Limits,
     rows: usize,
+    nan: Nan,
 }
 
 impl Call<'_> {
@@ -173,7 +213,7 @@ impl Call<'_> {
             return Err(Error::invalid(format!("{given} {what} columns instead of {wanted}")));
         }
         let columns = fields.iter().zip(arrays);
-        columns.map(|(field, array)| argument(what, field, array, rows)).collect()
+        columns.map(|(field, array)| argument(what, field, array, rows, self.nan)).collect()
     }
 
     fn lower<'a>(&self, fields: &[Field], arrays: &'a [ArrayRef]) -> Vec<Lowered<'a>> {
@@ -198,7 +238,7 @@ impl Call<'_> {
 
     /// The outcome, when the answer is one.
     fn check_answer(&self, called: Called<v1::Outcome>, inputs: &[ArrayRef]) -> Result<Outcome> {
-        let Called { answer, instructions } = called;
+        let Called { answer, instructions, memory_bytes } = called;
         let outputs = &self.signature.outputs;
         if answer.columns.len() != outputs.len() {
             let (returned, declared) = (answer.columns.len(), outputs.len());
@@ -220,7 +260,7 @@ impl Call<'_> {
                 .map_err(|error| error.context(format!("output \"{}\"", field.name)))
         };
         let columns = outputs.iter().zip(answer.columns).map(column).collect::<Result<_>>()?;
-        Ok(Outcome { columns, errors, instructions })
+        Ok(Outcome { columns, errors, instructions, memory_bytes })
     }
 
     /// Row errors in ascending order, at most one for each row.
@@ -256,7 +296,13 @@ impl Call<'_> {
     }
 }
 
-fn argument(what: &str, field: &Field, array: &ArrayRef, rows: usize) -> Result<ArrayRef> {
+fn argument(
+    what: &str,
+    field: &Field,
+    array: &ArrayRef,
+    rows: usize,
+    nan: Nan,
+) -> Result<ArrayRef> {
     let Field { name, data_type, .. } = field;
     if *array.data_type() != data_type.to_arrow() {
         let given = array.data_type();
@@ -268,7 +314,10 @@ fn argument(what: &str, field: &Field, array: &ArrayRef, rows: usize) -> Result<
             "{what} \"{name}\" has {given} rows instead of {rows}"
         )));
     }
-    settle(array, *data_type)
+    match nan {
+        Nan::Canonical => settle(&canonical_nan(array), *data_type),
+        Nan::Raw => settle(array, *data_type),
+    }
 }
 
 /// The rows that are null in any of the arrays, or failed.

@@ -12,6 +12,25 @@ use crate::{error::Error, time::Span};
 /// this error is private to Wasmtime; a test of the sandbox holds the text.
 const ANSWER_TOO_LARGE: &str = "fuel allocated for hostcalls has been exhausted";
 
+/// How a guest was stopped while it ran, as far as the publish check tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// It had used up its time or its instructions.
+    Endless,
+    /// It trapped, or wanted more memory, tables or stack than it may have.
+    Trapped,
+}
+
+impl Stop {
+    pub(super) fn of(error: &wasmtime::Error) -> Option<Self> {
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::Interrupt | Trap::OutOfFuel) => Some(Self::Endless),
+            Some(_) => Some(Self::Trapped),
+            None => error.downcast_ref::<Error>().map(|_| Self::Trapped),
+        }
+    }
+}
+
 /// The error of a component that does not have the functions of its interface.
 pub(super) fn misfit(error: &wasmtime::Error) -> Error {
     let reasons = error.chain().map(|reason| reason.to_string());
@@ -49,6 +68,7 @@ fn trapped(trap: Trap, limits: &Limits) -> Error {
     match trap {
         Trap::Interrupt => deadline(limits.deadline),
         Trap::StackOverflow => used_up("bytes of stack", limits.stack_bytes.into()),
+        Trap::OutOfFuel => Error::transform("it did not end within its instructions"),
         Trap::UnreachableCodeReached => Error::transform("it panicked").with_hint(
             "integer overflow, an index out of range and `unwrap` on nothing are panics; \
              a function that returns a Result gives the row an error instead",

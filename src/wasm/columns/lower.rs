@@ -17,15 +17,15 @@ use arrow::{
 
 use crate::{
     error::{Error, Result},
-    value::{DataType, canonical_nan},
+    value::DataType,
     wasm::bindings::v1,
 };
 
-/// The array with what a guest must not see taken out: NaNs other than the canonical one, and
-/// values left behind in null rows, which differ with the way the array was made. Where there is
-/// nothing of the kind, which is usual, this is the same array.
+/// The array with what a guest must not see taken out: values left behind in null rows, which
+/// differ with the way the array was made. Where there is nothing of the kind, which is usual,
+/// this is the same array.
 pub(in crate::wasm) fn settle(array: &ArrayRef, data_type: DataType) -> Result<ArrayRef> {
-    let array = canonical_nan(array);
+    let array = Arc::clone(array);
     let Some(nulls) = array.nulls().filter(|nulls| nulls.null_count() > 0) else {
         return Ok(array);
     };
@@ -371,28 +371,6 @@ mod tests {
             DataType::ListInt64,
             "ValuesParam::ListInt64(VarInt64Param { offsets: [0, 1, 1, 2], items: [7, 9] })",
         );
-    }
-
-    #[test]
-    fn every_nan_is_the_canonical_one() {
-        let odd = f64::from_bits(0xfff8_0000_0000_0001);
-        let canonical = 0x7ff8_0000_0000_0000;
-        let array: ArrayRef = Arc::new(Float64Array::from(vec![odd, -0.0]));
-        let settled = settle(&array, DataType::Float64).unwrap();
-        let Values::Float64(values) = lower(&settled, DataType::Float64).values else {
-            panic!("another type")
-        };
-        assert_eq!(values[0].to_bits(), canonical);
-        assert_eq!(values[1].to_bits(), (-0.0_f64).to_bits());
-
-        let field = Arc::new(Field::new_list_field(array.data_type().clone(), true));
-        let offsets = OffsetBuffer::new(vec![0, 2].into());
-        let lists: ArrayRef = Arc::new(ListArray::new(field, offsets, array, None));
-        let settled = settle(&lists, DataType::ListFloat64).unwrap();
-        let Values::ListFloat64(_, items) = lower(&settled, DataType::ListFloat64).values else {
-            panic!("another type")
-        };
-        assert_eq!(items[0].to_bits(), canonical);
     }
 
     #[test]
