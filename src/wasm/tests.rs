@@ -706,7 +706,8 @@ mod trials {
     #[test]
     fn only_a_trial_lets_a_guest_remember_and_see_odd_nans() {
         let transform = load(&curious()).unwrap();
-        let odd: ArrayRef = Arc::new(Float64Array::from(vec![f64::from_bits(0xfff8_0000_0000_0001)]));
+        let odd: ArrayRef =
+            Arc::new(Float64Array::from(vec![f64::from_bits(0xfff8_0000_0000_0001)]));
         let said = |outcome: Result<Outcome>| {
             outcome.unwrap().columns[0].as_primitive::<arrow::datatypes::Int64Type>().value(0)
         };

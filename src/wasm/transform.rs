@@ -56,7 +56,8 @@ impl std::fmt::Debug for Transform {
 
 impl Transform {
     pub(super) fn new(digest: Digest, sandbox: Sandbox) -> Result<Self> {
-        let described = sandbox.open().and_then(|mut opened| describe(&mut opened, sandbox.limits()));
+        let described =
+            sandbox.open().and_then(|mut opened| describe(&mut opened, sandbox.limits()));
         let functions = described.map_err(|error| match error.kind() {
             Kind::Transform => {
                 error.context(format!("the description of {} failed", digest.short()))

@@ -8,11 +8,7 @@
 use arrow::array::ArrayRef;
 
 use super::{
-    Nan, Outcome, Transform,
-    description::describe,
-    sandbox::Opened,
-    transform::Place,
-    trap::Stop,
+    Nan, Outcome, Transform, description::describe, sandbox::Opened, transform::Place, trap::Stop,
 };
 use crate::{error::Result, value::Function};
 
