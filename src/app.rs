@@ -21,7 +21,7 @@ use crate::{
     online::{EmbeddedOptions, EmbeddedStore, OnlineStore},
     registry::{Registry, Snapshot},
     value::DataType,
-    wasm::Runtime,
+    wasm::{Limits, Runtime},
 };
 
 /// A project on this machine.
@@ -68,14 +68,7 @@ impl App {
     /// # Errors
     /// Those of [`Runtime::new`], but for a folder that cannot be used.
     pub fn runtime(&self) -> Result<Runtime> {
-        let limits = || self.config.limits.clone();
-        match Runtime::new(limits(), cache_folder().as_deref()) {
-            Err(error) if error.kind() == Kind::Unavailable => {
-                tracing::warn!(%error, "compiled code is not kept");
-                Runtime::new(limits(), None)
-            }
-            made => made,
-        }
+        runtime(&self.config.limits)
     }
 
     /// The online store.
@@ -186,6 +179,31 @@ impl App {
         let digests = state.transforms.iter().map(|(name, pinned)| (name.clone(), pinned.digest));
         let path = self.root.join(LOCK_FILE);
         fs::write(&path, write_lock(&digests.collect())).context(|| path.display().to_string())
+    }
+}
+
+/// A runtime that compiles in child processes of this program, and keeps compiled code where there
+/// is a folder for it.
+///
+/// # Errors
+/// Those of [`Runtime::new`], but for a folder that cannot be used.
+pub fn runtime(limits: &Limits) -> Result<Runtime> {
+    let start =
+        |cache: Option<&Path>| Runtime::compiling_apart(limits.clone(), cache, this_program()?);
+    match start(cache_folder().as_deref()) {
+        Err(error) if error.kind() == Kind::Unavailable => {
+            tracing::warn!(%error, "compiled code is not kept");
+            start(None)
+        }
+        made => made,
+    }
+}
+
+/// This program, also where its file was replaced by a newer one since it started.
+fn this_program() -> Result<PathBuf> {
+    match cfg!(target_os = "linux") {
+        true => Ok(PathBuf::from("/proc/self/exe")),
+        false => env::current_exe().context(|| "this program's file is not known"),
     }
 }
 

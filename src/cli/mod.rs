@@ -30,6 +30,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     app::App,
     error::{Error, Kind, Result},
+    wasm,
 };
 use output::Output;
 
@@ -74,6 +75,12 @@ enum Command {
     /// Find features, and who owns them.
     #[command(subcommand)]
     Catalog(catalog::Command),
+    /// Compile the component on stdin: what this program starts itself for.
+    #[command(name = wasm::COMPILE_COMMAND, hide = true)]
+    CompileComponent {
+        /// The limits, and what the code is for.
+        job: String,
+    },
 }
 
 /// What a command needs of the arguments that all share.
@@ -117,6 +124,10 @@ pub fn run() -> ExitCode {
 }
 
 fn execute(context: &Context, command: Command) -> Result<Verdict> {
+    // In a process that may do little, so without the threads that other commands run on.
+    if let Command::CompileComponent { job } = command {
+        return wasm::compile_from_stdin(&job).map(|()| Verdict::Yes);
+    }
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Error::from(error).context("cannot start threads"))?;
     runtime.block_on(async {
@@ -132,6 +143,7 @@ fn execute(context: &Context, command: Command) -> Result<Verdict> {
             Command::Serve(command) => command.run(context).await,
             Command::Audit(command) => command.run(context).await,
             Command::Catalog(command) => command.run(context).await,
+            Command::CompileComponent { .. } => Err(Error::internal("compiled above")),
         }
     })
 }

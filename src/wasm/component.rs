@@ -3,7 +3,7 @@
 
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 
-use super::{bindings::INTERFACE, limits::Limits};
+use super::{bindings::INTERFACE, limits::Limits, words::shown};
 use crate::error::{Error, Result};
 
 /// The WebAssembly features a component may use; all others are refused here, also those that a
@@ -18,6 +18,9 @@ const FEATURES: WasmFeatures = WasmFeatures::BULK_MEMORY
     .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
     .union(WasmFeatures::SIGN_EXTENSION)
     .union(WasmFeatures::SIMD);
+
+/// The most bytes of a component's own names that an error repeats.
+const NAMES: u32 = 1_024;
 
 /// The names of [`FEATURES`], in ascending order.
 pub(super) fn feature_names() -> Vec<String> {
@@ -128,7 +131,8 @@ fn border(bytes: &[u8]) -> Result<Border> {
 }
 
 fn invalid(error: wasmparser::BinaryReaderError) -> Error {
-    not_a_transform(format!("it is not a valid component: {error}"))
+    let reason = shown(&error.to_string(), NAMES);
+    not_a_transform(format!("it is not a valid component: {reason}"))
 }
 
 fn read(payload: &Payload<'_>, depth: &mut u32, border: &mut Border) -> wasmparser::Result<()> {
@@ -151,7 +155,7 @@ fn read(payload: &Payload<'_>, depth: &mut u32, border: &mut Border) -> wasmpars
 }
 
 fn imports_refused(imports: &[String]) -> Error {
-    let error = not_a_transform(format!("it imports {}", imports.join(", ")));
+    let error = not_a_transform(format!("it imports {}", shown(&imports.join(", "), NAMES)));
     let system = imports.iter().any(|import| import.starts_with("wasi:"));
     error.with_hint(match system {
         true => {
@@ -169,13 +173,14 @@ fn no_transform(exports: &[String]) -> Error {
     let ours = exports.iter().find_map(|export| export.strip_prefix(interface)?.strip_prefix('@'));
     if let Some(other) = ours {
         return not_a_transform(format!(
-            "it exports version {other} of {interface}, and this unskew runs {version}"
+            "it exports version {} of {interface}, and this unskew runs {version}",
+            shown(other, NAMES)
         ))
         .with_hint("build it with the SDK of this unskew, or run it with a newer unskew");
     }
     let found = match exports.is_empty() {
         true => "nothing".to_owned(),
-        false => exports.join(", "),
+        false => shown(&exports.join(", "), NAMES),
     };
     not_a_transform(format!("it does not export {INTERFACE}; it exports {found}"))
         .with_hint("a crate exports its functions with `unskew_sdk::export!`")

@@ -2,7 +2,12 @@
 
 use std::collections::HashSet;
 
-use super::{bindings::v1, limits::exceeded, sandbox::Opened};
+use super::{
+    bindings::v1,
+    limits::exceeded,
+    sandbox::Opened,
+    words::{is_hidden, shown},
+};
 use crate::{
     error::{Error, Result},
     name::{IDENTIFIER_RULE, is_identifier},
@@ -49,16 +54,31 @@ fn check_fields(function: &Function, limits: &Limits) -> Result<()> {
     if outputs.is_empty() {
         return Err(Error::transform("it has no outputs"));
     }
+    check_documentation(&function.documentation)?;
     check_names("a param or input", params.iter().chain(inputs).map(|field| field.name.as_str()))?;
-    check_names("an output", outputs.iter().map(|field| field.name.as_str()))
+    check_names("an output", outputs.iter().map(|field| field.name.as_str()))?;
+    params.iter().chain(inputs).chain(outputs).try_for_each(|field| {
+        check_documentation(&field.documentation)
+            .map_err(|error| error.context(format!("\"{}\"", field.name)))
+    })
+}
+
+/// Documentation has lines, and nothing else that acts on a terminal or a page.
+fn check_documentation(text: &str) -> Result<()> {
+    match text.chars().find(|c| is_hidden(*c) && !['\n', '\t'].contains(c)) {
+        None => Ok(()),
+        Some(hidden) => Err(Error::transform(format!(
+            "its documentation has the character {}",
+            hidden.escape_unicode()
+        ))),
+    }
 }
 
 fn check_names<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<()> {
     let mut seen = HashSet::new();
     for name in names {
         if !is_identifier(name) {
-            let shown: String = name.chars().take(64).collect();
-            return Err(Error::transform(format!("not a name of {what}: {shown:?}"))
+            return Err(Error::transform(format!("not a name of {what}: \"{}\"", shown(name, 64)))
                 .with_hint(IDENTIFIER_RULE));
         }
         if !seen.insert(name) {

@@ -74,7 +74,7 @@ impl RuntimeProfile {
 }
 
 /// What an engine is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Mode {
     /// Every path of a value.
     Standard,
@@ -163,6 +163,15 @@ pub(super) fn start(limits: &Limits, mode: Mode) -> Result<Engine> {
     let name = "unskew-epoch".to_owned();
     thread::Builder::new().name(name).spawn(tick).context(|| "the runtime cannot start")?;
     Ok(engine)
+}
+
+/// An engine that compiles for those that [`start`] gives, and runs nothing: it takes no address
+/// space for instances, which does not show in the code.
+pub(super) fn for_compiling(limits: &Limits, mode: Mode) -> Result<Engine> {
+    let mut config = engine_config(limits, mode);
+    config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    Engine::new(&config)
+        .map_err(|error| Error::unavailable(format!("the compiler cannot start: {error}")))
 }
 
 /// The deadline in ticks, rounded up; the tick under way counts for none.

@@ -38,6 +38,12 @@ pub struct Limits {
     pub error_text_bytes: u32,
     /// Bytes of a component.
     pub component_bytes: u64,
+    /// Time to compile one component, where a child process compiles.
+    pub compile_time: Span,
+    /// Bytes of memory to compile one component, where a child process compiles, on Linux.
+    pub compile_memory_bytes: u64,
+    /// Bytes of the machine code of one component, where a child process compiles.
+    pub code_bytes: u64,
     /// Functions of one transform.
     pub functions: u32,
     /// Params, inputs and outputs of one function, together.
@@ -61,6 +67,9 @@ impl Default for Limits {
             output_bytes: 64 * MIB,
             error_text_bytes: 1_024,
             component_bytes: 64 * MIB,
+            compile_time: Span(60_000_000),
+            compile_memory_bytes: 2_048 * MIB,
+            code_bytes: 256 * MIB,
             functions: 256,
             fields: 1_024,
             description_bytes: 4 * MIB,
@@ -82,6 +91,9 @@ impl Limits {
             ("rows", u64::from(self.rows), 1, i32::MAX as u64),
             ("input_bytes", self.input_bytes, 1, 2 << 30),
             ("output_bytes", self.output_bytes, 1, 2 << 30),
+            ("component_bytes", self.component_bytes, 1, 1 << 30),
+            ("compile_time (µs)", self.compile_time.0.unsigned_abs(), 1, 86_400_000_000),
+            ("code_bytes", self.code_bytes, 1, 4 << 30),
         ];
         match bounds.iter().find(|(_, value, least, most)| value < least || value > most) {
             None => Ok(()),

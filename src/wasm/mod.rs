@@ -6,9 +6,11 @@
 //! - reach out of the sandbox: `component` refuses every import, and names it;
 //! - answer differently elsewhere or another time: `engine` has the one list of settings, and
 //!   every call has a fresh instance (`sandbox`);
-//! - use too much: `limits`, the deadline in `engine`, the queue in `slots`;
+//! - use too much: `limits`, the deadline in `engine`, the queue in `slots`; a process of its own
+//!   to compile in, `compile`;
 //! - end badly: `trap` says how, in words;
 //! - lie about itself or answer nonsense: `description`, `columns`, `transform`;
+//! - speak to people in our voice: `words`;
 //! - have somebody else's machine code run as its own: `cache`;
 //! - remember, or tell apart what is equal: nothing here lets it, and `trial` lets the publish
 //!   check see whether it would.
@@ -17,6 +19,7 @@ mod bindings;
 mod build;
 mod cache;
 mod columns;
+mod compile;
 mod component;
 mod description;
 mod engine;
@@ -30,16 +33,18 @@ mod tests;
 mod transform;
 mod trap;
 mod trial;
+mod words;
 
 use std::{
     collections::HashMap,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use wasmtime::component::Component;
 
 pub use build::{Built, build};
+pub use compile::compile_from_stdin;
 pub use component::{Outline, outline};
 pub use engine::RuntimeProfile;
 pub use limits::Limits;
@@ -47,14 +52,15 @@ pub use transform::{Nan, Outcome, RowError, Transform};
 pub use trap::Stop;
 pub use trial::Trial;
 
-use crate::{
-    digest::Digest,
-    error::{Error, Result},
-};
+use crate::{digest::Digest, error::Result};
 use cache::CodeCache;
+use compile::Compiler;
 use engine::Mode;
 use sandbox::{Host, Sandbox};
 use slots::Slots;
+
+/// The first argument of a child process that compiles ([`Runtime::compiling_apart`]).
+pub const COMPILE_COMMAND: &str = "compile-component";
 
 /// The engine, the pool of instances and the compiled code. Clones share all of it.
 #[derive(Debug, Clone)]
@@ -65,6 +71,7 @@ struct Inner {
     host: Arc<Host>,
     profile: RuntimeProfile,
     cache: Option<CodeCache>,
+    compiler: Compiler,
     loaded: Mutex<HashMap<Digest, Arc<Loaded>>>,
 }
 
@@ -88,7 +95,17 @@ impl Runtime {
     /// others can write to; [`Kind::Unavailable`](crate::error::Kind::Unavailable) when the system
     /// refuses the address space.
     pub fn new(limits: Limits, cache: Option<&Path>) -> Result<Self> {
-        Self::start(limits, cache, Mode::Standard)
+        Self::start(limits, cache, Mode::Standard, Compiler::Here)
+    }
+
+    /// As [`new`](Self::new), for components from strangers: whatever is not in the cache is
+    /// validated and compiled in a child process, which runs `program` with the arguments
+    /// [`COMPILE_COMMAND`] and a job, and has to give the job to [`compile_from_stdin`].
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub fn compiling_apart(limits: Limits, cache: Option<&Path>, program: PathBuf) -> Result<Self> {
+        Self::start(limits, cache, Mode::Standard, Compiler::Child(program))
     }
 
     /// A runtime for the publish check: every operation of a guest makes its NaN canonical, its
@@ -98,10 +115,10 @@ impl Runtime {
     /// # Errors
     /// Those of [`new`](Self::new).
     pub fn strict(limits: Limits, instructions: u64) -> Result<Self> {
-        Self::start(limits, None, Mode::Strict { instructions })
+        Self::start(limits, None, Mode::Strict { instructions }, Compiler::Here)
     }
 
-    fn start(limits: Limits, cache: Option<&Path>, mode: Mode) -> Result<Self> {
+    fn start(limits: Limits, cache: Option<&Path>, mode: Mode, compiler: Compiler) -> Result<Self> {
         limits.check()?;
         let engine = engine::start(&limits, mode)?;
         let cache = cache.map(|folder| CodeCache::open(folder, &engine)).transpose()?;
@@ -110,6 +127,7 @@ impl Runtime {
             host: Arc::new(Host { engine, limits, slots, mode }),
             profile: RuntimeProfile::of(mode)?,
             cache,
+            compiler,
             loaded: Mutex::default(),
         })))
     }
@@ -139,7 +157,6 @@ impl Runtime {
         if let Some(transform) = loaded.upgrade() {
             return Ok(transform);
         }
-        component::admit(bytes)?;
         let component = self.compiled(digest, bytes)?;
         let sandbox = Sandbox::new(Arc::clone(&self.0.host), &component)?;
         let transform = Arc::new(Transform::new(digest, sandbox)?);
@@ -155,15 +172,12 @@ impl Runtime {
     }
 
     fn compiled(&self, digest: Digest, bytes: &[u8]) -> Result<Component> {
-        let engine = &self.0.host.engine;
+        let Host { engine, limits, mode, .. } = &*self.0.host;
         let kept = self.0.cache.as_ref().and_then(|cache| cache.load(engine, digest));
         if let Some(component) = kept {
             return Ok(component);
         }
-        let component = Component::from_binary(engine, bytes).map_err(|error| {
-            let reason = error.root_cause();
-            Error::invalid(format!("not a transform: it does not compile: {reason}"))
-        })?;
+        let component = self.0.compiler.compile(engine, limits, *mode, bytes)?;
         if let Some(cache) = &self.0.cache {
             cache.store(digest, &component);
         }

@@ -10,6 +10,7 @@ use super::{
     columns::{Answer, Lowered, lift, lower, settle},
     description::describe,
     sandbox::{Called, Opened, Sandbox},
+    words::shown,
 };
 use crate::{
     digest::Digest,
@@ -44,7 +45,8 @@ pub struct Outcome {
 pub struct RowError {
     /// The row, counted from 0 in the batch of the call.
     pub row: u32,
-    /// The function's own words, cut at [`Limits::error_text_bytes`].
+    /// The function's own words, cut at [`Limits::error_text_bytes`]; characters that do not show,
+    /// such as the end of a line, are written as `\n` or `\u{1b}`.
     pub message: String,
 }
 
@@ -185,7 +187,7 @@ impl Place<'_, '_> {
         };
         let Called { answer, instructions, memory_bytes } = called?;
         let answer = answer.map_err(|refusal| {
-            let message = cut(refusal.message, call.limits.error_text_bytes);
+            let message = shown(&refusal.message, call.limits.error_text_bytes);
             Error::transform(format!("it refused the call: {message}"))
         })?;
         Ok(Called { answer, instructions, memory_bytes })
@@ -267,7 +269,7 @@ impl Call<'_> {
     /// Row errors in ascending order, at most one for each row.
     fn check_errors(&self, errors: Vec<v1::RowError>) -> Result<Vec<RowError>> {
         let mut next = 0;
-        let mut checked = Vec::with_capacity(errors.len());
+        let mut checked = Vec::with_capacity(errors.len().min(self.rows));
         for v1::RowError { row, message } in errors {
             if row as usize >= self.rows {
                 return Err(Error::transform(format!(
@@ -282,7 +284,8 @@ impl Call<'_> {
                 )));
             }
             next = row + 1;
-            checked.push(RowError { row, message: cut(message, self.limits.error_text_bytes) });
+            let message = shown(&message, self.limits.error_text_bytes);
+            checked.push(RowError { row, message });
         }
         Ok(checked)
     }
@@ -343,14 +346,4 @@ fn check_nulls(field: &Field, array: ArrayRef, excused: Option<&NullBuffer>) -> 
     Err(Error::transform(format!(
         "it is null in row {row}, where no input is, and is not declared nullable"
     )))
-}
-
-/// At most `limit` bytes of the text, with an ellipsis where some are missing.
-fn cut(mut text: String, limit: u32) -> String {
-    let limit = limit as usize;
-    if text.len() > limit {
-        text.truncate(text.floor_char_boundary(limit));
-        text.push('…');
-    }
-    text
 }

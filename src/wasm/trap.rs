@@ -5,6 +5,7 @@ use wasmtime::Trap;
 use super::{
     bindings::INTERFACE,
     limits::{Limits, used_up},
+    words::shown,
 };
 use crate::{error::Error, time::Span};
 
@@ -36,7 +37,8 @@ pub(super) fn misfit(error: &wasmtime::Error) -> Error {
     let reasons = error.chain().map(|reason| reason.to_string());
     let reasons: Vec<_> =
         reasons.filter(|reason| reason != "failed to convert function to given type").collect();
-    Error::invalid(format!("not a transform: it does not fit {INTERFACE}: {}", reasons.join(": ")))
+    let reasons = shown(&reasons.join(": "), 1_024);
+    Error::invalid(format!("not a transform: it does not fit {INTERFACE}: {reasons}"))
         .with_hint("build it with the SDK of this unskew")
 }
 

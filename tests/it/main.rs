@@ -4,6 +4,7 @@
 
 mod build;
 mod commands;
+mod hostile;
 mod parity;
 mod race;
 mod shop;

@@ -93,6 +93,8 @@ impl Project {
         let mut child = self
             .command(&["serve", "--listen", "127.0.0.1:0", "--json"])
             .stdout(Stdio::piped())
+            // Tests provoke errors, and look at the answers.
+            .env("UNSKEW_LOG", "off")
             .spawn()
             .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());

@@ -14,6 +14,7 @@ use clap::Subcommand;
 
 use super::{Context, Verdict};
 use crate::{
+    app,
     error::{Context as _, Error, Result},
     name::TransformName,
     wasm::{self, Runtime, Transform},
@@ -83,7 +84,7 @@ async fn find(context: &Context, typed: &str) -> Result<Found> {
 fn runtime(context: &Context) -> Result<Runtime> {
     match context.app() {
         Ok(app) => app.runtime(),
-        Err(_) => Runtime::new(wasm::Limits::default(), None),
+        Err(_) => app::runtime(&wasm::Limits::default()),
     }
 }
 
