@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    config::{Config, FILE},
+    config::{self, Config, FILE},
     definition::{
         About, Column, Environment, File, LOCK_FILE, PinnedTransform, Problem, Source, SourceData,
         State, Visible, check, parse, read_lock, write_lock,
@@ -18,7 +18,7 @@ use crate::{
     evaluate::InForce,
     name::TransformName,
     offline::{Resources, Sources, session},
-    online::{EmbeddedOptions, EmbeddedStore, OnlineStore},
+    online::{EmbeddedOptions, EmbeddedStore, OnlineStore, Stores, UnopenedStore},
     registry::{Registry, Snapshot},
     value::DataType,
     wasm::{Limits, Runtime},
@@ -71,13 +71,30 @@ impl App {
         runtime(&self.config.limits)
     }
 
-    /// The online store.
+    /// The online stores. One that is there and cannot be opened (its disk fails, its files are
+    /// damaged) answers with the reason, so that the views in the others do not suffer from it.
     ///
     /// # Errors
-    /// Those of [`EmbeddedStore::open`].
-    pub fn store(&self) -> Result<Arc<dyn OnlineStore>> {
-        let path = self.root.join(&self.config.online.path);
-        Ok(Arc::new(EmbeddedStore::open(&path, EmbeddedOptions::default())?))
+    /// [`Kind::Invalid`] where the settings of a store are wrong.
+    pub fn stores(&self) -> Result<Stores> {
+        let named = self.config.stores.iter();
+        let named = named.map(|(name, store)| {
+            let opened = self.open(store).context(|| format!("online store {name}"))?;
+            Ok((name.clone(), opened))
+        });
+        Ok(Stores::new(self.open(&self.config.online)?, named.collect::<Result<_>>()?))
+    }
+
+    fn open(&self, store: &config::Store) -> Result<Arc<dyn OnlineStore>> {
+        let path = self.root.join(&store.path);
+        match EmbeddedStore::open(&path, EmbeddedOptions::default()) {
+            Ok(store) => Ok(Arc::new(store)),
+            Err(error) if error.kind() == Kind::Invalid => Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "an online store cannot be opened");
+                Ok(Arc::new(UnopenedStore(error)))
+            }
+        }
     }
 
     /// What is in force now.
@@ -118,7 +135,11 @@ impl App {
         let parsed = parse(self.definition_files()?);
         let sources =
             parsed.sources().map(|(name, data)| (name.to_owned(), unnamed_times(data))).collect();
-        let mut environment = Environment { locked: self.locked()?, ..Environment::default() };
+        let mut environment = Environment {
+            locked: self.locked()?,
+            stores: self.config.stores.keys().cloned().collect(),
+            ..Environment::default()
+        };
         for (name, _) in parsed.sources() {
             environment.sources.insert(name.to_owned(), self.columns(&sources, name).await);
         }

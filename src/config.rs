@@ -1,6 +1,7 @@
 //! `unskew.toml`: where a project keeps its things.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -9,6 +10,7 @@ use serde::Deserialize;
 
 use crate::{
     error::{Error, Result},
+    materialize::DEFAULT_STORE,
     name::{IDENTIFIER_RULE, is_identifier},
     wasm::Limits,
 };
@@ -22,9 +24,12 @@ pub const FILE: &str = "unskew.toml";
 pub struct Config {
     /// The project itself.
     pub project: Project,
-    /// The online store.
+    /// The online store of the views that name none.
     #[serde(default)]
-    pub online: Online,
+    pub online: Store,
+    /// The online stores that views may name.
+    #[serde(default)]
+    pub stores: BTreeMap<String, Store>,
     /// What a transform may use at the most.
     #[serde(default)]
     pub limits: Limits,
@@ -44,15 +49,15 @@ pub struct Project {
     pub definitions: PathBuf,
 }
 
-/// `[online]`.
+/// `[online]` and `[stores.NAME]`: an online store.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Online {
+pub struct Store {
     /// The folder of the embedded store.
     pub path: PathBuf,
 }
 
-impl Default for Online {
+impl Default for Store {
     fn default() -> Self {
         Self { path: PathBuf::from("online") }
     }
@@ -87,6 +92,15 @@ impl Config {
             return Err(Error::invalid(format!("project.name is {:?}", config.project.name))
                 .with_hint(IDENTIFIER_RULE));
         }
+        if let Some(name) = config.stores.keys().find(|name| !is_identifier(name)) {
+            return Err(
+                Error::invalid(format!("a store is called {name:?}")).with_hint(IDENTIFIER_RULE)
+            );
+        }
+        if config.stores.contains_key(DEFAULT_STORE) {
+            return Err(Error::invalid(format!("a store is called {DEFAULT_STORE:?}"))
+                .with_hint("the store of views that name none is set up in [online]"));
+        }
         Ok(config)
     }
 }
@@ -110,6 +124,14 @@ mod tests {
         };
         check("[project]\nname = \"shop\"\nregister = \"x\"\n", "line 3");
         check("[project]\nname = \"Shop\"\n", "project.name is \"Shop\"");
+        check(
+            "[project]\nname = \"shop\"\n[stores.Fraud]\npath = \"x\"\n",
+            "a store is called \"Fraud\"",
+        );
+        check(
+            "[project]\nname = \"shop\"\n[stores.default]\npath = \"x\"\n",
+            "a store is called \"default\"",
+        );
         check("[online]\npath = \"x\"\n", "missing field `project`");
     }
 }

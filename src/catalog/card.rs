@@ -64,6 +64,9 @@ pub struct Making {
     pub transform: Option<Used>,
     /// Whether it can be asked for online: it is materialized, or all that it reads is.
     pub online: bool,
+    /// The online store that it lives in, where that is not the project's default one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
 }
 
 /// A function, put to use.

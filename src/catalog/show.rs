@@ -232,6 +232,7 @@ impl<'a> Catalog<'a> {
                 ttl: stored.ttl,
                 transform: stored.transform.as_ref().map(|used| self.used(used, String::clone)),
                 online: stored.online,
+                store: stored.store.clone(),
             },
             ViewKind::OnDemand(on_demand) => self.on_demand_making(view, on_demand),
         }
@@ -249,6 +250,7 @@ impl<'a> Catalog<'a> {
             request: plan.as_ref().map(|plan| plan.request.clone()).unwrap_or_default(),
             source: None,
             ttl: None,
+            store: None,
             transform: Some(self.used(&on_demand.transform, input)),
         }
     }

@@ -127,7 +127,8 @@ impl Text {
             .list("request", &typed(&making.request))
             .fact("source", making.source.as_deref().unwrap_or_default())
             .fact("ttl", if making.source.is_some() && ttl.is_empty() { "none" } else { &ttl })
-            .fact("online", online);
+            .fact("online", online)
+            .fact("store", making.store.as_deref().unwrap_or_default());
         match &making.transform {
             Some(used) => text.used(used),
             None => text,

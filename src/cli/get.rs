@@ -94,7 +94,7 @@ impl Get {
         entities: BTreeMap<String, Vec<Value>>,
     ) -> Result<Value> {
         let app = context.app()?;
-        let server = FeatureServer::new(Arc::new(app.in_force().await?), app.store()?);
+        let server = FeatureServer::new(Arc::new(app.in_force().await?), app.stores()?);
         let request = Request {
             wanted: self.wanted.wanted(),
             max_rows: self.entities.len(),

@@ -37,11 +37,11 @@ impl Materialize {
         let app = context.app()?;
         let in_force = app.in_force().await?;
         let sources = app.sources(&in_force, &self.resources.resources()).await?;
-        let (store, registry) = (app.store()?, app.registry()?);
+        let (stores, registry) = (app.stores()?, app.registry()?);
         let materializer = Materializer {
             in_force: &in_force,
             sources: &sources,
-            store: store.as_ref(),
+            stores: &stores,
             registry: &registry,
         };
         let now = Timestamp::now();

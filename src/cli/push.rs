@@ -31,8 +31,8 @@ impl Push {
                 .with_hint("rows are a JSON object with a list of values for each column")
         })?;
         let in_force = app.in_force().await?;
-        let store = app.store()?;
-        let pushed = push(&in_force, &self.target, &rows, Timestamp::now(), store.as_ref()).await?;
+        let stores = app.stores()?;
+        let pushed = push(&in_force, &self.target, &rows, Timestamp::now(), &stores).await?;
         let lines: Vec<String> = pushed.iter().map(|(view, written)| line(view, written)).collect();
         let data: BTreeMap<_, _> =
             pushed.iter().map(|(view, written)| (view, json!(written))).collect();

@@ -26,7 +26,7 @@ impl Serve {
         let app = context.app()?;
         let listener = self.bind().await?;
         let in_force = Arc::new(app.in_force().await?);
-        let server = Arc::new(FeatureServer::new(Arc::clone(&in_force), app.store()?));
+        let server = Arc::new(FeatureServer::new(Arc::clone(&in_force), app.stores()?));
         let router = router(server, Metrics::install()?);
         tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(log_filter()).init();
         let address = listener.local_addr()?;

@@ -152,6 +152,10 @@ pub struct FeatureView {
     /// age.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub freshness: Option<Freshness>,
+    /// The online store that it lives in, of those that the project's settings name; without it,
+    /// the project's default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
     /// The function that makes the features of a source row, where they are not its columns. Its
     /// inputs are bound to columns of the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]

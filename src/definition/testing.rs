@@ -157,6 +157,7 @@ pub(super) fn environment() -> Environment {
             ),
         ]),
         locked: BTreeMap::new(),
+        stores: ["fraud".to_owned()].into(),
     }
 }
 

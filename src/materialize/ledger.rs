@@ -13,7 +13,7 @@ use crate::{
     digest::Digest,
     error::{Error, Kind, Result},
     offline::SourceFile,
-    online::{EntityKeys, OnlineStore, RowBatch, RowVersion, ViewId},
+    online::{EntityKeys, Lookup, OnlineStore, RowBatch, RowVersion, ViewId},
     registry::{LedgerKey, Registry},
     time::Timestamp,
     value::{DataType, Field, column_from_json},
@@ -163,9 +163,10 @@ impl<'a> Ledgers<'a> {
     }
 
     async fn mark(&mut self) -> Result<Option<Mark>> {
-        let rows = self.store.read(&[self.mark], &mark_key()?).await?;
+        let (views, keys) = ([self.mark], mark_key()?);
+        let found = self.store.read(&[Lookup { views: &views, keys: &keys }]).await?;
         // Whatever else is there names no ledger.
-        let row = rows.view(0).next().flatten();
+        let row = found.first().and_then(|rows| rows.view(0).next().flatten());
         let mark: Option<Mark> = row.and_then(|row| serde_json::from_slice(row.value).ok());
         let sequence = mark.as_ref().map_or(0, |mark| mark.sequence);
         if sequence < self.seen {
@@ -190,7 +191,7 @@ impl<'a> Ledgers<'a> {
         for key in keys.iter().flatten() {
             rows.push(key, version, |out| out.extend_from_slice(&value));
         }
-        self.store.write(self.mark, rows).await?;
+        self.store.write(self.mark, rows, None).await?;
         self.seen = self.seen.max(mark.sequence);
         Ok(())
     }

@@ -20,12 +20,12 @@ use crate::{
     error::{Error, Kind, Result},
     evaluate::InForce,
     offline::{SourceFile, Sources, latest_rows},
-    online::OnlineStore,
+    online::Stores,
     registry::Registry,
     time::Timestamp,
 };
 
-/// The name of the online store of a project.
+/// The name of the online store in which views live that name none.
 pub const DEFAULT_STORE: &str = "default";
 
 /// The event times to read, both ends included.
@@ -86,7 +86,7 @@ pub struct Materializer<'a> {
     /// The sources of the views, opened.
     pub sources: &'a Sources,
     /// Where rows are written to.
-    pub store: &'a dyn OnlineStore,
+    pub stores: &'a Stores,
     /// Where it is written down how far that went.
     pub registry: &'a Registry,
 }
@@ -109,13 +109,15 @@ impl Materializer<'_> {
         now: Timestamp,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Report> {
-        let Self { in_force, sources, store, registry } = *self;
+        let Self { in_force, sources, stores, registry } = *self;
         let writer = ViewWriter::new(in_force, name)?;
         let definition = writer.definition();
         // As they are before they are read: what is written to them meanwhile is read by the next
         // run.
         let files = SourceFile::all(sources.files(writer.source())?)?;
-        let mut ledgers = Ledgers::new(&in_force.project, name, registry, DEFAULT_STORE, store);
+        let store = stores.get(writer.store())?.as_ref();
+        let store_name = writer.store().unwrap_or(DEFAULT_STORE);
+        let mut ledgers = Ledgers::new(&in_force.project, name, registry, store_name, store);
         let ledger = match ledgers.current().await {
             // A run that does not resume does not need the ledger, and is the way to replace it.
             Err(error) if error.kind() == Kind::Corrupt && !window.is_incremental() => None,
@@ -141,7 +143,7 @@ impl Materializer<'_> {
         let mut rows = latest_rows(sources, writer.source(), writer.layout(), from, to).await?;
         let mut report = Report { from, ..Report::default() };
         while let Some(batch) = rows.try_next().await? {
-            let written = writer.write(&batch, store).await?;
+            let written = writer.write(&batch, stores).await?;
             progress(written.rows);
             report.written += written;
         }

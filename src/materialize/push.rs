@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result, did_you_mean},
     evaluate::InForce,
     offline::{self, HASH, key_column},
-    online::OnlineStore,
+    online::Stores,
     time::{Span, Timestamp},
     value::{DataType, RowEncoder, column_from_json},
 };
@@ -49,7 +49,7 @@ pub async fn push(
     target: &str,
     rows: &BTreeMap<String, Vec<Value>>,
     now: Timestamp,
-    store: &dyn OnlineStore,
+    stores: &Stores,
 ) -> Result<Pushed> {
     let (source, views) = views(in_force, target)?;
     let writer = |name: &str| Ok((name.to_owned(), ViewWriter::new(in_force, name)?));
@@ -64,7 +64,7 @@ pub async fn push(
     });
     let mut pushed = Pushed::new();
     for (name, rows) in encoded.collect::<Result<Vec<_>>>()? {
-        pushed.insert(name, rows.write(store).await?);
+        pushed.insert(name, rows.write(stores).await?);
     }
     Ok(pushed)
 }

@@ -17,7 +17,7 @@ use crate::{
     digest::Digest,
     evaluate::testing::in_force,
     offline::{Resources, session},
-    online::{EmbeddedOptions, EmbeddedStore, ViewId},
+    online::{EmbeddedOptions, EmbeddedStore, OnlineStore, ViewId},
     serve::{FeatureServer, Request},
 };
 
@@ -57,7 +57,7 @@ const NOW: Timestamp = Timestamp(1_000_000_000);
 
 struct Shop {
     folder: TempDir,
-    store: Arc<EmbeddedStore>,
+    stores: Stores,
     registry: Registry,
 }
 
@@ -65,9 +65,13 @@ impl Shop {
     fn new() -> Self {
         let folder = tempdir().unwrap();
         let options = EmbeddedOptions { map_size: 1 << 20, ..EmbeddedOptions::default() };
-        let store = Arc::new(EmbeddedStore::open(folder.path().join("online"), options).unwrap());
+        let store = EmbeddedStore::open(folder.path().join("online"), options).unwrap();
         let registry = Registry::open(&folder.path().join("registry")).unwrap();
-        Self { folder, store, registry }
+        Self { folder, stores: store.into(), registry }
+    }
+
+    fn store(&self) -> &dyn OnlineStore {
+        self.stores.get(None).unwrap().as_ref()
     }
 
     /// The files of the ledgers of the view.
@@ -105,17 +109,17 @@ impl Shop {
     }
 
     fn materializer<'a>(&'a self, in_force: &'a InForce, sources: &'a Sources) -> Materializer<'a> {
-        Materializer { in_force, sources, store: &*self.store, registry: &self.registry }
+        Materializer { in_force, sources, stores: &self.stores, registry: &self.registry }
     }
 
     async fn push(&self, target: &str, rows: Value) -> Result<Pushed> {
         let rows = serde_json::from_value(rows).unwrap();
-        push(&in_force(VIEWS), target, &rows, PUSHED_AT, &*self.store).await
+        push(&in_force(VIEWS), target, &rows, PUSHED_AT, &self.stores).await
     }
 
     /// The feature of customers 1, 2 and 3, as it is served.
     async fn served(&self, feature: &str) -> Value {
-        let server = FeatureServer::new(Arc::new(in_force(VIEWS)), Arc::clone(&self.store) as _);
+        let server = FeatureServer::new(Arc::new(in_force(VIEWS)), self.stores.clone());
         let ids = json!({"customer_id": [1, 2, 3], "product": ["tea", "tea", "tea"]});
         let request = Request {
             wanted: Wanted::Features(vec![feature.parse().unwrap()]),
@@ -255,7 +259,7 @@ async fn a_ledger_speaks_only_of_the_store_that_names_it() {
     assert_eq!(full(other.run(VIEWS, incremental(30)).await.unwrap()).0, Some(Timestamp(30)));
     assert_eq!(full(shop.run(VIEWS, incremental(30)).await.unwrap()).0, Some(Timestamp(30)));
     // A store that was emptied.
-    let emptied = Shop { store: Shop::new().store, ..shop };
+    let emptied = Shop { stores: Shop::new().stores, ..shop };
     assert_eq!(full(emptied.run(VIEWS, incremental(30)).await.unwrap()), (None, 3));
     assert_eq!(emptied.served("spend:amount").await, json!([100, 200, 300]));
     // A registry that was made anew, with a ledger of the same number.
@@ -268,11 +272,11 @@ async fn a_ledger_speaks_only_of_the_store_that_names_it() {
 #[tokio::test]
 async fn a_store_that_loses_rows_while_they_are_written_is_found_out() {
     let (shop, view) = (Shop::new(), in_force(VIEWS));
-    let ledgers = || Ledgers::new("shop", "spend", &shop.registry, DEFAULT_STORE, &*shop.store);
+    let ledgers = || Ledgers::new("shop", "spend", &shop.registry, DEFAULT_STORE, shop.store());
     let unfinished = |_| Ok(Ledger::unfinished(Digest::of("one")));
     let mut writing = ledgers();
     writing.write(unfinished).await.unwrap();
-    shop.store.delete_view(ViewId::of(&view.project, "spend:ledger")).await.unwrap();
+    shop.store().delete_view(ViewId::of(&view.project, "spend:ledger")).await.unwrap();
     let error = writing.write(unfinished).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable);
     ledgers().write(unfinished).await.unwrap();
@@ -281,7 +285,7 @@ async fn a_store_that_loses_rows_while_they_are_written_is_found_out() {
 #[tokio::test]
 async fn runs_under_two_definitions_at_once_leave_no_ledger_to_go_on_from() {
     let shop = Shop::new();
-    let mut ledgers = Ledgers::new("shop", "spend", &shop.registry, DEFAULT_STORE, &*shop.store);
+    let mut ledgers = Ledgers::new("shop", "spend", &shop.registry, DEFAULT_STORE, shop.store());
     let (old, new) = (Digest::of("old"), Digest::of("new"));
     let done = |definition| Ledger { through: Some(NOW), ..Ledger::unfinished(definition) };
     ledgers.write(|_| Ok(done(new))).await.unwrap();
@@ -490,7 +494,7 @@ async fn rows_that_one_view_refuses_are_in_none() {
     });
     let rows = serde_json::from_value(rows).unwrap();
     let error =
-        push(&in_force(&views), "orders", &rows, PUSHED_AT, &*shop.store).await.unwrap_err();
+        push(&in_force(&views), "orders", &rows, PUSHED_AT, &shop.stores).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Transform);
     assert_eq!(shop.served("spend:amount").await, json!([null, null, null]));
 }
@@ -520,7 +524,7 @@ async fn a_feature_that_was_added_is_in_every_row_after_the_next_run() {
     };
     let push = async |views: &str, columns: &[&str]| {
         let server = in_force(views);
-        push(&server, "spend", &rows(columns), PUSHED_AT, &*shop.store).await.unwrap()
+        push(&server, "spend", &rows(columns), PUSHED_AT, &shop.stores).await.unwrap()
     };
     push(VIEWS, &["amount"]).await;
     let wider = VIEWS.replacen("features = { amount", "features = { note = \"utf8\", amount", 1);

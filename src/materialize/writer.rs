@@ -14,10 +14,10 @@ use crate::{
     evaluate::{InForce, StoredFeatures},
     offline::{CREATED, EVENT, HASH, Layout, key_column},
     online::{
-        EntityKeys, FingerprintPrefix, OnlineStore, RowBatch, RowVersion, StoredColumns, ViewId,
+        EntityKeys, FingerprintPrefix, RowBatch, RowVersion, StoredColumns, Stores, ViewId,
         WriteReport, encode_value,
     },
-    time::Timestamp,
+    time::{Span, Timestamp},
     value::{DataType, Field, RowEncoder},
 };
 
@@ -54,6 +54,9 @@ impl AddAssign for Written {
 #[derive(Debug)]
 pub struct ViewWriter {
     id: ViewId,
+    /// The name of the store that the view lives in.
+    store: Option<String>,
+    ttl: Option<Span>,
     source: String,
     keys: Vec<Field>,
     content: Vec<Field>,
@@ -84,6 +87,8 @@ impl ViewWriter {
         let stored = StoredColumns::new(read);
         Ok(Self {
             id: ViewId::of(&in_force.project, name),
+            store: view.store.clone(),
+            ttl: view.ttl,
             source: view.source.clone(),
             keys: fields(definitions.join_keys(view)),
             content: in_force.state.content(view),
@@ -91,6 +96,11 @@ impl ViewWriter {
             definition: stored.definition(&rows)?,
             stored,
         })
+    }
+
+    /// The name of the store that the view lives in; `None` is the default one.
+    pub fn store(&self) -> Option<&str> {
+        self.store.as_deref()
     }
 
     /// The source of the view.
@@ -122,9 +132,9 @@ impl ViewWriter {
     /// Makes features of rows of the form that [`crate::offline::latest_rows`] gives, and writes them.
     ///
     /// # Errors
-    /// Those of [`ViewWriter::encode`] and of the store.
-    pub async fn write(&self, rows: &RecordBatch, store: &dyn OnlineStore) -> Result<Written> {
-        self.encode(rows)?.write(store).await
+    /// Those of [`ViewWriter::encode`] and of the view's store.
+    pub async fn write(&self, rows: &RecordBatch, stores: &Stores) -> Result<Written> {
+        self.encode(rows)?.write(stores).await
     }
 
     /// Makes features of rows of the form that [`crate::offline::latest_rows`] gives, ready to be
@@ -158,7 +168,7 @@ impl ViewWriter {
             row_errors: row_errors as u64,
             examples: examples.collect(),
         };
-        Ok(EncodedRows { view: self.id, batch, report })
+        Ok(EncodedRows { view: self.id, store: self.store.clone(), ttl: self.ttl, batch, report })
     }
 
     fn content_of(&self, rows: &RecordBatch) -> Result<RecordBatch> {
@@ -176,17 +186,21 @@ impl ViewWriter {
 #[derive(Debug)]
 pub struct EncodedRows {
     view: ViewId,
+    store: Option<String>,
+    ttl: Option<Span>,
     batch: RowBatch,
     report: Written,
 }
 
 impl EncodedRows {
-    /// Writes them, newest wins.
+    /// Writes them to the store that their view lives in, newest wins.
     ///
     /// # Errors
-    /// Those of the store.
-    pub async fn write(self, store: &dyn OnlineStore) -> Result<Written> {
-        Ok(Written { store: store.write(self.view, self.batch).await?, ..self.report })
+    /// Those of [`Stores::get`] and of the store.
+    pub async fn write(self, stores: &Stores) -> Result<Written> {
+        let store = stores.get(self.store.as_deref())?;
+        let report = store.write(self.view, self.batch, self.ttl).await?;
+        Ok(Written { store: report, ..self.report })
     }
 }
 

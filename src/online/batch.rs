@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, io};
 
-use super::{RowVersion, value::definition};
+use super::{EntityKeys, RowVersion, ViewId, value::definition};
 
 /// A row as a store gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,8 +104,16 @@ impl RowBatch {
     }
 }
 
-/// What [`OnlineStore::read`](super::OnlineStore::read) found: a row or none for every view and
-/// key, view by view, and within a view in the order of the keys.
+/// What is looked up: the rows of these entities in these views.
+#[derive(Debug, Clone, Copy)]
+pub struct Lookup<'a> {
+    /// The views.
+    pub views: &'a [ViewId],
+    /// The entities.
+    pub keys: &'a EntityKeys,
+}
+
+/// What a [`Lookup`] found: a row or none for every view and key, view by view, and within a view in the order of the keys.
 #[derive(Debug, Clone)]
 pub struct ReadRows {
     keys: usize,
@@ -121,19 +129,18 @@ struct Cell {
 }
 
 impl ReadRows {
-    /// Nothing yet of what `keys` keys have in `views` views.
-    pub fn with_capacity(views: usize, keys: usize) -> Self {
-        Self { keys, bytes: Vec::new(), cells: Vec::with_capacity(views * keys) }
+    /// No row for any of so many keys in so many views.
+    pub fn nothing(views: usize, keys: usize) -> Self {
+        Self { keys, bytes: Vec::new(), cells: vec![None; views * keys] }
     }
 
-    /// Adds what the next key has.
-    pub fn push(&mut self, row: Option<StoredRow<'_>>) {
-        let cell = row.map(|row| {
-            let start = self.bytes.len();
-            self.bytes.extend_from_slice(row.value);
-            Cell { version: row.version, start, end: self.bytes.len() }
-        });
-        self.cells.push(cell);
+    /// Adds what the key at a place in the lookup has in the view at a place in it. There are a key
+    /// and a view at these places.
+    pub(super) fn put(&mut self, view: usize, key: usize, row: StoredRow<'_>) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(row.value);
+        self.cells[view * self.keys + key] =
+            Some(Cell { version: row.version, start, end: self.bytes.len() });
     }
 
     /// What the keys have in the view at this place in the request, in the order of the keys.
@@ -198,9 +205,9 @@ mod tests {
 
     #[test]
     fn rows_are_found_by_view_and_key() {
-        let mut rows = ReadRows::with_capacity(2, 2);
-        for value in [Some(b"a".as_slice()), None, Some(b""), Some(b"d")] {
-            rows.push(value.map(|value| StoredRow { version: VERSION, value }));
+        let mut rows = ReadRows::nothing(2, 2);
+        for (view, key, value) in [(1, 1, b"d".as_slice()), (0, 0, b"a"), (1, 0, b"")] {
+            rows.put(view, key, StoredRow { version: VERSION, value });
         }
         assert_eq!(values(rows.view(0)), [Some(b"a".as_slice()), None]);
         assert_eq!(values(rows.view(1)), [Some(b"".as_slice()), Some(b"d")]);

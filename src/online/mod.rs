@@ -9,6 +9,7 @@ mod columns;
 pub mod contract;
 mod embedded;
 mod key;
+mod stores;
 mod value;
 mod version;
 
@@ -16,14 +17,15 @@ use std::{fmt, ops::AddAssign};
 
 use async_trait::async_trait;
 
-pub use batch::{ReadRows, RowBatch, StoredRow};
+pub use batch::{Lookup, ReadRows, RowBatch, StoredRow};
 pub use columns::StoredColumns;
 pub use embedded::{EmbeddedOptions, EmbeddedStore};
 pub use key::{EntityKeys, MAX_ENTITY_KEY, ViewId};
+pub use stores::{Stores, UnopenedStore};
 pub use value::{FingerprintPrefix, decode_values, encode_value, value_fingerprint};
 pub use version::RowVersion;
 
-use crate::error::Result;
+use crate::{error::Result, time::Span};
 
 /// Where the newest row of every entity is kept, for every feature view.
 ///
@@ -32,44 +34,55 @@ use crate::error::Result;
 /// Callers run within a Tokio runtime.
 #[async_trait]
 pub trait OnlineStore: fmt::Debug + Send + Sync {
-    /// The rows of these entities in these views, each as it was at one moment within the call.
+    /// The rows that each lookup finds, in the order of the lookups; each row as it was at one
+    /// moment within the call. All of them together are one round trip to a store across a network.
     ///
     /// A null key has no row, and no key is an error. Keys and views may repeat.
     ///
     /// # Errors
     /// [`Kind::Unavailable`](crate::error::Kind::Unavailable) when the store cannot be reached,
     /// [`Kind::Corrupt`](crate::error::Kind::Corrupt) when it holds what was never written.
-    async fn read(&self, views: &[ViewId], keys: &EntityKeys) -> Result<ReadRows>;
+    async fn read(&self, lookups: &[Lookup<'_>]) -> Result<Vec<ReadRows>>;
 
     /// Writes rows; of each entity, the newest stays.
     ///
     /// A row is written if there is none, if the stored one is older by (event time, created time),
     /// or if it is as new and has a smaller hash of its content, or another value. Where another
     /// definition made the stored row (the first 17 bytes of the values differ), hashes are not
-    /// compared: the row that is written is the one under the definition in force. Each row is decided and written atomically, so the order and the number of
-    /// writers do not matter. The batch as a whole is not atomic: after an error or a crash any
-    /// part of it may be there, and writing it again is harmless. A call that is dropped before it
-    /// ends may still write.
+    /// compared: the row that is written is the one under the definition in force. Each row is
+    /// decided and written atomically, so the order and the number of writers do not matter. The
+    /// batch as a whole is not atomic: after an error or a crash any part of it may be there, and
+    /// writing it again is harmless. A call that is dropped before it ends may still write.
+    ///
+    /// `ttl` is the view's: a store may drop a row once that much time has passed both since its
+    /// event time and since it was last written. Without one, rows stay.
     ///
     /// # Errors
     /// As [`OnlineStore::read`]; [`Kind::Limit`](crate::error::Kind::Limit) when the store is full
     /// or a key is longer than [`MAX_ENTITY_KEY`].
-    async fn write(&self, view: ViewId, rows: RowBatch) -> Result<WriteReport>;
+    async fn write(&self, view: ViewId, rows: RowBatch, ttl: Option<Span>) -> Result<WriteReport>;
 
     /// `limit` rows of a view, or all of them where there are not as many: no row twice, spread
     /// over the keys. Another `seed` chooses others.
+    ///
+    /// The price is a seek for each row where the store is sorted by view (the embedded one), and
+    /// otherwise (Redis) a walk over as many keys as it takes to meet that many rows of the view.
     ///
     /// # Errors
     /// As [`OnlineStore::read`].
     async fn sample(&self, view: ViewId, limit: usize, seed: u64) -> Result<RowBatch>;
 
-    /// How many rows a view has, at the price of one read.
+    /// How many rows a view has: the price of one read (embedded), or of a walk over every key of
+    /// the store (Redis). It is for people and reports, not for the path of a request.
     ///
     /// # Errors
     /// As [`OnlineStore::read`].
     async fn count(&self, view: ViewId) -> Result<u64>;
 
     /// Deletes the rows of a view and says how many there were. Rows written meanwhile may stay.
+    ///
+    /// The price is that of the view's rows (embedded), or of a walk over every key of the store
+    /// (Redis); readers and writers of other views go on meanwhile.
     ///
     /// # Errors
     /// As [`OnlineStore::write`].

@@ -13,13 +13,13 @@ pub use answer::{Answer, AnswerColumn, Status};
 pub use prepared::Prepared;
 pub use request::{Class, Refused, Request};
 
-use crate::{definition::retrieval::Wanted, evaluate::InForce, online::OnlineStore};
+use crate::{definition::retrieval::Wanted, evaluate::InForce, online::Stores};
 
 /// Answers requests from what is in force and what is stored.
 #[derive(Debug)]
 pub struct FeatureServer {
     in_force: Arc<InForce>,
-    store: Arc<dyn OnlineStore>,
+    stores: Stores,
     /// The plan of every service, by its name and whether full feature names are wanted: nothing
     /// has to be planned, and nothing locked, when a request names a service.
     services: BTreeMap<(String, bool), Arc<Prepared>>,
@@ -27,8 +27,8 @@ pub struct FeatureServer {
 
 impl FeatureServer {
     /// Prepares to serve.
-    pub fn new(in_force: Arc<InForce>, store: Arc<dyn OnlineStore>) -> Self {
-        let mut server = Self { in_force, store, services: BTreeMap::new() };
+    pub fn new(in_force: Arc<InForce>, stores: Stores) -> Self {
+        let mut server = Self { in_force, stores, services: BTreeMap::new() };
         for name in server.in_force.state.definitions.feature_services.keys() {
             for full_names in [false, true] {
                 let wanted = Wanted::Service(name.clone());
@@ -47,9 +47,9 @@ impl FeatureServer {
         &self.in_force
     }
 
-    /// The store that answers come from.
-    pub fn store(&self) -> &dyn OnlineStore {
-        self.store.as_ref()
+    /// The stores that answers come from.
+    pub fn stores(&self) -> &Stores {
+        &self.stores
     }
 
     fn plan(&self, wanted: &Wanted, full_names: bool) -> Result<Prepared, Refused> {
@@ -77,6 +77,6 @@ impl FeatureServer {
     pub async fn answer(&self, request: &Request) -> Result<Answer, Refused> {
         let prepared = self.prepare(&request.wanted, request.full_names)?;
         let rows = request.read(&prepared)?;
-        Ok(prepared.answer(self.store.as_ref(), rows).await?)
+        Ok(prepared.answer(&self.stores, rows).await?)
     }
 }

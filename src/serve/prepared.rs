@@ -21,7 +21,7 @@ use crate::{
     evaluate::{Computed, InForce, OnDemand},
     name::FeatureRef,
     online::{
-        EntityKeys, FingerprintPrefix, OnlineStore, ReadRows, RowVersion, StoredColumns, ViewId,
+        EntityKeys, FingerprintPrefix, Lookup, ReadRows, RowVersion, StoredColumns, Stores, ViewId,
         decode_values, value_fingerprint,
     },
     time::{Span, Timestamp},
@@ -35,7 +35,7 @@ pub struct Prepared {
     request: BTreeMap<String, DataType>,
     /// The views that need request columns, for messages.
     request_views: BTreeSet<String>,
-    /// The stored views, grouped by join keys: a group is one read of the store.
+    /// The stored views, grouped by store and join keys: a group is one lookup.
     groups: Vec<Group>,
     on_demand: OnDemand,
     outputs: Vec<Target>,
@@ -43,6 +43,8 @@ pub struct Prepared {
 
 #[derive(Debug)]
 struct Group {
+    /// The name of the store that the views live in.
+    store: Option<String>,
     keys: Vec<Field>,
     ids: Vec<ViewId>,
     views: Vec<StoredView>,
@@ -135,18 +137,38 @@ impl Prepared {
     ///
     /// # Errors
     /// Those of the store and of the transforms.
-    pub(super) async fn answer(
-        &self,
-        store: &dyn OnlineStore,
-        entities: EntityRows,
-    ) -> Result<Answer> {
+    pub(super) async fn answer(&self, stores: &Stores, entities: EntityRows) -> Result<Answer> {
         let mut found = BTreeMap::new();
         let mut working = Working::new(&entities);
-        for group in &self.groups {
-            group.read(store, &entities, &mut working, &mut found).await?;
+        let read = self.read(stores, &entities).await?;
+        for (group, rows) in self.groups.iter().zip(read) {
+            let rows = rows?;
+            for (place, view) in group.views.iter().enumerate() {
+                found.insert(view.name.as_str(), view.take(place, &rows, &entities, &mut working)?);
+            }
         }
         let computed = self.on_demand.run(working.batch()?)?;
         self.assemble(&entities, &found, &computed)
+    }
+
+    /// What each group finds, all of them in one read; an error for the groups whose store fails.
+    async fn read(&self, stores: &Stores, entities: &EntityRows) -> Result<Vec<Result<ReadRows>>> {
+        let keys: Vec<_> =
+            self.groups.iter().map(|group| group.keys(entities)).collect::<Result<_>>()?;
+        let groups = || self.groups.iter().zip(&keys);
+        let lookups: Vec<_> = groups()
+            .filter_map(|(group, keys)| {
+                let lookup = Lookup { views: &group.ids, keys: keys.as_ref()? };
+                Some((group.store.as_deref(), lookup))
+            })
+            .collect();
+        let mut found = stores.read(&lookups).await.into_iter();
+        let rows = groups().map(|(group, keys)| match keys {
+            Some(_) => found.next().unwrap_or_else(|| Err(Error::internal("a lookup is lost"))),
+            // A view none of whose join keys the request brings has no rows for it, as in Feast.
+            None => Ok(ReadRows::nothing(group.ids.len(), entities.rows)),
+        });
+        Ok(rows.collect())
     }
 
     fn assemble(
@@ -254,13 +276,15 @@ fn field(name: &str, data_type: DataType) -> Field {
 }
 
 fn groups(reads: &[ViewRead<'_>], in_force: &InForce) -> Result<Vec<Group>> {
-    let mut groups: BTreeMap<Vec<(String, DataType)>, Vec<&ViewRead<'_>>> = BTreeMap::new();
+    type Shared = (Option<String>, Vec<(String, DataType)>);
+    let mut groups: BTreeMap<Shared, Vec<&ViewRead<'_>>> = BTreeMap::new();
     for read in reads {
         let keys = read.join_keys.iter().map(|(name, data_type)| (name.clone(), *data_type));
-        groups.entry(keys.collect()).or_default().push(read);
+        groups.entry((read.view.store.clone(), keys.collect())).or_default().push(read);
     }
-    let group = |(keys, reads): (Vec<(String, DataType)>, Vec<&ViewRead<'_>>)| {
+    let group = |((store, keys), reads): (Shared, Vec<&ViewRead<'_>>)| {
         Ok(Group {
+            store,
             keys: keys.iter().map(|(name, data_type)| field(name, *data_type)).collect(),
             ids: reads.iter().map(|read| ViewId::of(&in_force.project, read.name)).collect(),
             views: reads
@@ -273,35 +297,15 @@ fn groups(reads: &[ViewRead<'_>], in_force: &InForce) -> Result<Vec<Group>> {
 }
 
 impl Group {
-    async fn read<'a>(
-        &'a self,
-        store: &dyn OnlineStore,
-        entities: &EntityRows,
-        working: &mut Working,
-        found: &mut BTreeMap<&'a str, Found>,
-    ) -> Result<()> {
+    /// The keys of the entities; `None` where the request brings none of the join keys.
+    fn keys(&self, entities: &EntityRows) -> Result<Option<EntityKeys>> {
         let keys = self.keys.iter().map(|key| entities.columns.get(&key.name).cloned());
-        let read = match keys.collect::<Option<Vec<_>>>() {
-            Some(columns) => {
-                let keys = EntityKeys::encode(&self.keys, &columns)?;
-                store.read(&self.ids, &keys).await?
-            }
-            // A view none of whose join keys the request brings has no rows for it, as in Feast.
-            None => {
-                self.refuse_half_a_key(entities)?;
-                let mut nothing = ReadRows::with_capacity(self.ids.len(), entities.rows);
-                (0..self.ids.len() * entities.rows).for_each(|_| nothing.push(None));
-                nothing
-            }
-        };
-        for (place, view) in self.views.iter().enumerate() {
-            found.insert(&view.name, view.take(place, &read, entities, working)?);
+        match keys.collect::<Option<Vec<_>>>() {
+            Some(columns) => EntityKeys::encode(&self.keys, &columns).map(Some),
+            None => self.refuse_half_a_key(entities).map(|()| None),
         }
-        Ok(())
     }
-}
 
-impl Group {
     /// An error where some of the join keys are there and others are not: a misspelt key must not
     /// look like an entity that is not known.
     fn refuse_half_a_key(&self, entities: &EntityRows) -> Result<()> {

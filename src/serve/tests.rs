@@ -80,13 +80,15 @@ impl Shop {
         let in_force = in_force(declarations);
         for (target, rows) in pushes {
             let rows = serde_json::from_value(rows.clone()).unwrap();
-            push(&in_force, target, &rows, Timestamp(i64::MAX), &*store).await.unwrap();
+            push(&in_force, target, &rows, Timestamp(i64::MAX), &(*store).clone().into())
+                .await
+                .unwrap();
         }
         Self { store, _folder: folder }
     }
 
     async fn answer(&self, request: &Request) -> Result<Answer, Refused> {
-        let server = FeatureServer::new(Arc::new(in_force(VIEWS)), Arc::clone(&self.store) as _);
+        let server = FeatureServer::new(Arc::new(in_force(VIEWS)), (*self.store).clone().into());
         server.answer(request).await
     }
 }
@@ -247,7 +249,7 @@ async fn rows_of_another_definition_are_told() {
         "visits",
         &serde_json::from_value(row(2)).unwrap(),
         Timestamp(i64::MAX),
-        &*shop.store,
+        &(*shop.store).clone().into(),
     )
     .await
     .unwrap();

@@ -59,7 +59,7 @@ pub(super) async fn push(
         &body.push_source_name,
         &body.df,
         Timestamp::now(),
-        app.server.store(),
+        app.server.stores(),
     )
     .await
     .map_err(|error| Failure::from_push(&error))?;

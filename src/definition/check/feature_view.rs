@@ -11,7 +11,7 @@ use crate::{
         },
         problem::{At, Located},
     },
-    error::nearest,
+    error::{did_you_mean, nearest},
     value::{DataType, Field, RowDecoder},
 };
 
@@ -40,16 +40,32 @@ impl<'a> Checker<'a> {
             let message = "\"freshness\" is there with \"online = false\"";
             self.refuse(freshness.at, message.to_owned(), "it is about rows in the online store");
         }
+        if let Some(store) = &node.store {
+            self.store(store);
+        }
         Some(FeatureView {
             entities: values(&node.entities),
             source: source?.value.clone(),
             ttl: node.ttl,
             online: node.online,
             freshness: node.freshness.as_ref().map(|freshness| freshness.value),
+            store: node.store.as_ref().map(|store| store.value.clone()),
             transform,
             features: finished(features?)?,
             about: node.about.clone(),
         })
+    }
+
+    /// Reports an online store that the project's settings do not have.
+    fn store(&mut self, store: &Located<String>) {
+        let stores = &self.environment.stores;
+        if !stores.contains(&store.value) {
+            let hint = match stores.is_empty() {
+                true => format!("unskew.toml names none; add [stores.{}] to it", store.value),
+                false => did_you_mean(&store.value, stores.iter().map(String::as_str)),
+            };
+            self.refuse(store.at, format!("there is no online store \"{}\"", store.value), hint);
+        }
     }
 
     /// Checks what the features are made of: the use of a transform, if there is one.

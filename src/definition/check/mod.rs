@@ -6,7 +6,7 @@ mod on_demand;
 mod service;
 mod source;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     DefinitionKind, Definitions, PinnedTransform, State,
@@ -29,6 +29,8 @@ pub struct Environment {
     pub transforms: BTreeMap<TransformName, Result<PinnedTransform>>,
     /// What the lock file says the names of transforms stand for.
     pub locked: BTreeMap<TransformName, Digest>,
+    /// The names of the online stores that views may live in besides the default one.
+    pub stores: BTreeSet<String>,
 }
 
 /// A column of a source.

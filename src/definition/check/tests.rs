@@ -122,7 +122,7 @@ hint: add source = "orders"
 customer.toml:22: feature view "purchases" has no key "colour"
     colour = "red"
     ^^^^^^
-hint: there are: entities, source, ttl, online, freshness, transform, inputs, params, on_error, features, description, owner, team, tags
+hint: there are: entities, source, ttl, online, freshness, store, transform, inputs, params, on_error, features, description, owner, team, tags
 "#,
     );
     check(
@@ -203,6 +203,15 @@ customer.toml:23: "online" of feature view "purchases" is a string and should be
     online = "no"
              ^^^^
 hint: as in online = false
+"#,
+    );
+    check(
+        &[(r#"ttl = "365d""#, r#"store = "fruad""#)],
+        r#"
+customer.toml:23: there is no online store "fruad"
+    store = "fruad"
+            ^^^^^^^
+hint: did you mean "fraud"?
 "#,
     );
     check(

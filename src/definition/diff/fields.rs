@@ -19,7 +19,7 @@ pub(super) type Fields = BTreeMap<String, String>;
 pub(super) fn is_said_only(field: &str) -> bool {
     let last = field.rsplit('.').next().unwrap_or(field);
     match field.split('.').count() {
-        1 => matches!(last, "description" | "owner" | "team" | "tags" | "online"),
+        1 => matches!(last, "description" | "owner" | "team" | "tags" | "online" | "store"),
         2 => field.starts_with("freshness."),
         3 => last == "description",
         _ => false,
@@ -92,8 +92,17 @@ fn source(source: &Source) -> Fields {
 }
 
 fn feature_view(state: &State, view: &FeatureView) -> Fields {
-    let FeatureView { entities, source, ttl, online, freshness, transform, features, about: said } =
-        view;
+    let FeatureView {
+        entities,
+        source,
+        ttl,
+        online,
+        freshness,
+        store,
+        transform,
+        features,
+        about: said,
+    } = view;
     let mut fields = about(said);
     put(&mut fields, "entities", entities.join("\n"));
     put(&mut fields, "source", source);
@@ -106,6 +115,9 @@ fn feature_view(state: &State, view: &FeatureView) -> Fields {
     if let Some(Freshness { max_age, sample }) = freshness {
         put(&mut fields, "freshness.max_age", max_age);
         put(&mut fields, "freshness.sample", sample);
+    }
+    if let Some(store) = store {
+        put(&mut fields, "store", store);
     }
     if let Some(used) = transform {
         put_use(&mut fields, state, used, String::clone);

@@ -47,6 +47,7 @@ fn what_is_only_said_changes_nothing() {
         ("In dollars.", "In cents."),
         ("ttl = \"365d\"", "ttl = \"365d\"\nonline = false"),
         ("ttl = \"365d\"", "ttl = \"365d\"\nfreshness = { max_age = \"1d\" }"),
+        ("ttl = \"365d\"", "ttl = \"365d\"\nstore = \"fraud\""),
         ("[feature_service.churn]", "[feature_service.leaving]"),
         ("\"request:amount\"", "\"request:order_amount\""),
     ] {

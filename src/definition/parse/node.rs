@@ -40,6 +40,7 @@ pub(in crate::definition) struct FeatureViewNode {
     pub(in crate::definition) ttl: Option<Span>,
     pub(in crate::definition) online: bool,
     pub(in crate::definition) freshness: Option<Located<Freshness>>,
+    pub(in crate::definition) store: Option<Located<String>>,
     pub(in crate::definition) origin: Origin,
     pub(in crate::definition) features: Option<FeatureNodes>,
     pub(in crate::definition) about: About,

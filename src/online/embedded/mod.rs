@@ -20,9 +20,12 @@ use heed::{
 };
 
 use super::{
-    EntityKeys, MAX_ENTITY_KEY, OnlineStore, ReadRows, RowBatch, StoredRow, ViewId, WriteReport,
+    Lookup, MAX_ENTITY_KEY, OnlineStore, ReadRows, RowBatch, StoredRow, ViewId, WriteReport,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    time::Span,
+};
 
 /// How many rows are written or deleted in one transaction: enough to spread the price of a
 /// commit (the disk is waited for), few enough that other writers get their turn.
@@ -80,13 +83,14 @@ impl EmbeddedStore {
 
 #[async_trait]
 impl OnlineStore for EmbeddedStore {
-    async fn read(&self, views: &[ViewId], keys: &EntityKeys) -> Result<ReadRows> {
+    async fn read(&self, lookups: &[Lookup<'_>]) -> Result<Vec<ReadRows>> {
         // Without spawn_blocking: a read of rows that are in memory is over before another thread
         // would have begun with it.
-        read(&self.environment, views, keys)
+        read(&self.environment, lookups)
     }
 
-    async fn write(&self, view: ViewId, rows: RowBatch) -> Result<WriteReport> {
+    /// Rows stay whatever their view's ttl: a disk has room for them.
+    async fn write(&self, view: ViewId, rows: RowBatch, _ttl: Option<Span>) -> Result<WriteReport> {
         self.unhurried(move |environment| write(environment, view, &rows)).await
     }
 
@@ -107,23 +111,23 @@ impl OnlineStore for EmbeddedStore {
     }
 }
 
-fn read(environment: &Environment, views: &[ViewId], keys: &EntityKeys) -> Result<ReadRows> {
+fn read(environment: &Environment, lookups: &[Lookup<'_>]) -> Result<Vec<ReadRows>> {
     environment.read(|txn, tables| {
-        let mut found = ReadRows::with_capacity(views.len(), keys.len());
         let mut full_key = Vec::with_capacity(MAX_ENTITY_KEY + 8);
-        for view in views {
-            for key in keys.iter() {
-                let row = match key {
-                    Some(key) => {
-                        set_key(&mut full_key, *view, key);
-                        tables.rows.get(txn, &full_key)?
+        let find = |lookup: &Lookup<'_>| {
+            let mut found = ReadRows::nothing(lookup.views.len(), lookup.keys.len());
+            for (at, view) in lookup.views.iter().enumerate() {
+                for (place, key) in lookup.keys.iter().enumerate() {
+                    let Some(key) = key else { continue };
+                    set_key(&mut full_key, *view, key);
+                    if let Some(row) = tables.rows.get(txn, &full_key)? {
+                        found.put(at, place, row);
                     }
-                    None => None,
-                };
-                found.push(row);
+                }
             }
-        }
-        Ok(found)
+            Ok(found)
+        };
+        lookups.iter().map(find).collect()
     })
 }
 

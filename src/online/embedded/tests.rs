@@ -147,7 +147,7 @@ async fn keys_that_are_too_long_are_refused() {
     let mut rows = thousand(1);
     let version = RowVersion { event: Timestamp(0), created: None, content: 0 };
     rows.push(&[0; MAX_ENTITY_KEY + 1], version, |_| ());
-    let error = open(&folder, small()).write(view(), rows).await.unwrap_err();
+    let error = open(&folder, small()).write(view(), rows, None).await.unwrap_err();
     assert_eq!(
         error.message(),
         "an entity's key in bytes over the limit: limit 503, current 0, requested 504"

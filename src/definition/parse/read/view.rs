@@ -26,6 +26,7 @@ const FRESHNESS: Key =
     Key::optional("freshness", "freshness = { max_age = \"24h\", sample = 100 }");
 const MAX_AGE: Key = Key::required("max_age", "max_age = \"24h\"");
 const SAMPLE: Key = Key::optional("sample", "sample = 100");
+const STORE: Key = Key::optional("store", "store = \"fraud\"");
 const FEATURES: Key = Key::required("features", "features = { spend_30d = \"float64\" }");
 const USED: Key = Key::required("transform", "transform = \"commerce/basket@1.0.0#basket\"");
 const NO_TRANSFORM: Key = Key::optional("transform", USED.example);
@@ -44,6 +45,7 @@ pub(in crate::definition::parse) fn feature_view(mut table: Table) -> FeatureVie
         ttl: ttl(&mut table),
         online: table.boolean(ONLINE).unwrap_or(true),
         freshness: freshness(&mut table),
+        store: table.string(STORE),
         origin: origin(&mut table),
         features: features(&mut table),
         about: about(&mut table),
