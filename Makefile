@@ -17,7 +17,7 @@ help:
 	@echo 'make demo   train, serve and audit on real data, in under a minute after the build'
 	@echo 'make test   every test'
 	@echo 'make lint   formatting, clippy and the documentation, warnings denied'
-	@echo 'make bench  what a call of a transform costs'
+	@echo 'make bench  what a call of a transform costs, and a row in the stores'
 
 # Building one transform compiles what all of them need.
 demo: tools
@@ -36,8 +36,8 @@ lint: tools
 # The workspace's own code optimised, within the one profile: nothing is compiled twice.
 bench: export CARGO_PROFILE_DEV_OPT_LEVEL = 3
 bench: export CARGO_PROFILE_DEV_DEBUG_ASSERTIONS = false
-bench: tools
-	cargo bench --locked --workspace --profile dev --bench runtime
+bench: tools servers
+	cargo bench --locked --workspace --profile dev --bench runtime --bench store
 
 # What the build needs, or how to get it.
 tools:

@@ -18,7 +18,7 @@ use crate::{
     evaluate::InForce,
     name::TransformName,
     offline::{Resources, Sources, session},
-    online::{EmbeddedOptions, EmbeddedStore, OnlineStore, Stores, UnopenedStore},
+    online::{EmbeddedOptions, EmbeddedStore, OnlineStore, RedisStore, Stores, UnopenedStore},
     registry::{Registry, Snapshot},
     value::DataType,
     wasm::{Limits, Runtime},
@@ -86,7 +86,13 @@ impl App {
     }
 
     fn open(&self, store: &config::Store) -> Result<Arc<dyn OnlineStore>> {
-        let path = self.root.join(&store.path);
+        let path = match store {
+            config::Store::Embedded(path) => self.root.join(path),
+            config::Store::Redis(redis) => {
+                let options = redis.options(&self.root, |name| env::var(name).ok())?;
+                return Ok(Arc::new(RedisStore::new(options)?));
+            }
+        };
         match EmbeddedStore::open(&path, EmbeddedOptions::default()) {
             Ok(store) => Ok(Arc::new(store)),
             Err(error) if error.kind() == Kind::Invalid => Err(error),

@@ -39,7 +39,7 @@ const QUARANTINES: &[(&[&str], &[&str], &str)] = &[
         "the sandbox is judged by reading one folder",
     ),
     (&["datafusion"], &["offline"], "the engine of the offline path can be replaced"),
-    (&["heed", "redis"], &["online"], "an online store is known by its contract alone"),
+    (&["heed", "redis", "rustls"], &["online"], "an online store is known by its contract alone"),
     (&["axum", "tower", "tower_http"], &["server"], "answers are made without HTTP"),
     (
         &["object_store"],

@@ -9,7 +9,7 @@ use super::{EntityKeys, RowVersion, ViewId, value::definition};
 pub struct StoredRow<'a> {
     /// When it became true, and when it was written down.
     pub version: RowVersion,
-    /// Its features: see [`decode_values`](super::decode_values).
+    /// Its features: see [`ValueSchema`](super::ValueSchema).
     pub value: &'a [u8],
 }
 

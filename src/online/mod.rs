@@ -1,7 +1,7 @@
 //! The online store: the newest row of every entity, read in microseconds.
 //!
 //! A store knows bytes: keys, versions, values. What they mean is said by the codecs beside it:
-//! [`EntityKeys`] makes keys of join keys, [`encode_value`] and [`decode_values`] make values of
+//! [`EntityKeys`] makes keys of join keys, [`encode_value`] and [`ValueSchema`] make values of
 //! features and back. Every store passes the same [`contract`].
 
 mod batch;
@@ -9,6 +9,8 @@ mod columns;
 pub mod contract;
 mod embedded;
 mod key;
+mod redis;
+mod scatter;
 mod stores;
 mod value;
 mod version;
@@ -21,8 +23,11 @@ pub use batch::{Lookup, ReadRows, RowBatch, StoredRow};
 pub use columns::StoredColumns;
 pub use embedded::{EmbeddedOptions, EmbeddedStore};
 pub use key::{EntityKeys, MAX_ENTITY_KEY, ViewId};
+pub use redis::{
+    Address, Credentials, RedisOptions, RedisStore, RedisUrl, Secret, TlsOptions, Topology,
+};
 pub use stores::{Stores, UnopenedStore};
-pub use value::{FingerprintPrefix, decode_values, encode_value, value_fingerprint};
+pub use value::{FingerprintPrefix, ValueSchema, encode_value, value_fingerprint};
 pub use version::RowVersion;
 
 use crate::{error::Result, time::Span};

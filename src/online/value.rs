@@ -10,7 +10,7 @@ use arrow::array::ArrayRef;
 use crate::{
     digest::Digest,
     error::{Error, Result},
-    value::{Field, RowDecoder, RowEncoder},
+    value::{Field, RowEncoder, RowSchema},
 };
 
 const FORMAT: u8 = 1;
@@ -49,25 +49,37 @@ pub fn value_fingerprint(value: &[u8]) -> Result<FingerprintPrefix> {
     split(value).map(|(fingerprint, _)| fingerprint)
 }
 
-/// The features that values hold, as columns of these names and types, in this order. A missing
-/// value (`None`) is null in every column; a feature that a value does not have is null; one that
-/// nobody asked for is passed over.
-///
-/// # Errors
-/// [`Kind::Corrupt`](crate::error::Kind::Corrupt) when bytes are no value, and
-/// [`Kind::Invalid`](crate::error::Kind::Invalid) as [`RowDecoder::new`].
-pub fn decode_values<'a>(
-    fields: &[Field],
-    values: impl ExactSizeIterator<Item = Option<&'a [u8]>>,
-) -> Result<Vec<ArrayRef>> {
-    let mut decoder = RowDecoder::new(fields, values.len())?;
-    for value in values {
-        match value {
-            Some(value) => decoder.push(split(value)?.1)?,
-            None => decoder.push_null(),
-        }
+/// Which features are read out of values: made once, for many reads.
+#[derive(Debug, Clone)]
+pub struct ValueSchema(RowSchema);
+
+impl ValueSchema {
+    /// Columns of these names and types, in this order.
+    ///
+    /// # Errors
+    /// Those of [`RowSchema::new`].
+    pub fn new(fields: &[Field]) -> Result<Self> {
+        RowSchema::new(fields).map(Self)
     }
-    Ok(decoder.finish())
+
+    /// The features that values hold. A missing value (`None`) is null in every column; a feature
+    /// that a value does not have is null; one that nobody asked for is passed over.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`](crate::error::Kind::Corrupt) when bytes are no value.
+    pub fn decode<'a>(
+        &self,
+        values: impl ExactSizeIterator<Item = Option<&'a [u8]>>,
+    ) -> Result<Vec<ArrayRef>> {
+        let mut decoder = self.0.decoder(values.len());
+        for value in values {
+            match value {
+                Some(value) => decoder.push(split(value)?.1)?,
+                None => decoder.push_null(),
+            }
+        }
+        Ok(decoder.finish())
+    }
 }
 
 /// What of a value says which definition made it; `None` where it is too short to say.
@@ -110,7 +122,8 @@ mod tests {
             for value in &values {
                 prop_assert_eq!(value_fingerprint(value).unwrap(), fingerprint);
             }
-            let decoded = decode_values(&fields, values.iter().map(|value| Some(value.as_slice()))).unwrap();
+            let decoded = ValueSchema::new(&fields).unwrap();
+            let decoded = decoded.decode(values.iter().map(|value| Some(value.as_slice()))).unwrap();
             for (decoded, column) in decoded.iter().zip(&columns) {
                 prop_assert_eq!(&decoded.to_data(), &column.to_data());
             }
@@ -118,7 +131,7 @@ mod tests {
 
         #[test]
         fn garbage_is_corrupt_or_a_value_but_never_a_panic(bytes in proptest::collection::vec(0..3_u8, 0..40)) {
-            let result = decode_values(&[], [Some(bytes.as_slice())].into_iter());
+            let result = ValueSchema::new(&[]).unwrap().decode([Some(bytes.as_slice())].into_iter());
             prop_assert_eq!(result.is_ok(), bytes.len() >= 17 && bytes[0] == FORMAT);
         }
     }
@@ -131,7 +144,8 @@ mod tests {
             nullable: true,
             documentation: String::new(),
         };
-        let columns = decode_values(&[field], [None, None].into_iter()).unwrap();
+        let schema = ValueSchema::new(&[field]).unwrap();
+        let columns = schema.decode([None, None].into_iter()).unwrap();
         assert_eq!((columns[0].len(), columns[0].null_count()), (2, 2));
     }
 

@@ -21,8 +21,8 @@ use crate::{
     evaluate::{Computed, InForce, OnDemand},
     name::FeatureRef,
     online::{
-        EntityKeys, FingerprintPrefix, Lookup, ReadRows, RowVersion, StoredColumns, Stores, ViewId,
-        decode_values, value_fingerprint,
+        EntityKeys, FingerprintPrefix, Lookup, ReadRows, RowVersion, StoredColumns, Stores,
+        ValueSchema, ViewId, value_fingerprint,
     },
     time::{Span, Timestamp},
     value::{DataType, Field},
@@ -58,6 +58,7 @@ struct StoredView {
     /// What decides what is stored for the view now: rows under another definition are told of.
     definition: FingerprintPrefix,
     stored: StoredColumns,
+    schema: ValueSchema,
     /// `view:feature`, the name in the working batch, for each of the features.
     features: Vec<String>,
 }
@@ -335,15 +336,17 @@ impl StoredView {
         let all = read.view.features.values();
         let all = all.map(|feature| (feature.column.as_str(), feature.data_type));
         let column = |name: &str| format!("{}:{name}", read.name);
+        let stored = StoredColumns::new(
+            features.map(|feature| (feature.column.as_str(), feature.data_type)),
+        );
         Ok(Self {
             name: read.name.to_owned(),
             ttl: read.view.ttl,
             visible: visibility(read.view, in_force),
             definition: FingerprintPrefix::from(&StoredColumns::new(all).definition(&rows)?),
             features: read.features.keys().map(|name| column(name)).collect(),
-            stored: StoredColumns::new(
-                features.map(|feature| (feature.column.as_str(), feature.data_type)),
-            ),
+            schema: ValueSchema::new(stored.fields())?,
+            stored,
         })
     }
 
@@ -376,7 +379,7 @@ impl StoredView {
             values.push(seen.map(|stored| stored.value));
             statuses.push(status);
         }
-        let columns = decode_values(self.stored.fields(), values.into_iter())?;
+        let columns = self.schema.decode(values.into_iter())?;
         for (name, column) in self.features.iter().zip(self.stored.spread(&columns)) {
             working.put(name, column);
         }

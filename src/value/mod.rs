@@ -13,7 +13,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 pub use arrow_types::conform;
-pub use bytes::{RowDecoder, RowEncoder, content_hash};
+pub use bytes::{RowDecoder, RowEncoder, RowSchema, content_hash};
 pub use json::{Scalar, column_from_json, column_to_json};
 pub use nan::canonical_nan;
 

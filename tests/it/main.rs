@@ -7,6 +7,7 @@ mod commands;
 mod hostile;
 mod parity;
 mod race;
+mod redis;
 mod shop;
 mod story;
 mod support;

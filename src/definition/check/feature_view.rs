@@ -12,7 +12,7 @@ use crate::{
         problem::{At, Located},
     },
     error::{did_you_mean, nearest},
-    value::{DataType, Field, RowDecoder},
+    value::{DataType, Field, RowSchema},
 };
 
 impl<'a> Checker<'a> {
@@ -227,7 +227,7 @@ impl<'a> Checker<'a> {
             Some(field(name, feature.value.as_ref()?.data_type.value))
         });
         for fields in [read.collect::<Vec<_>>(), stored.collect()] {
-            let codec = RowDecoder::new(&fields, 0);
+            let codec = RowSchema::new(&fields);
             self.problems.take(at, codec.map(drop));
         }
     }

@@ -26,6 +26,10 @@ const FORMAT_KEY: &str = "format";
 /// transaction took and gave back are counted and, at the end of the file, never written.
 const UNWRITTEN_PAGES: u64 = 256;
 
+/// A file beside the data, made when there is some for the first time: LMDB takes a data file that
+/// is lost or empty for a new store.
+const MARKER: &str = "has-data";
+
 /// How long opening waits for a store that this process is about to close.
 const CLOSING: Duration = Duration::from_secs(10);
 
@@ -82,13 +86,16 @@ impl Environment {
     }
 
     fn open_new(folder: &Path, options: EmbeddedOptions) -> Result<Self> {
+        refuse_emptied(folder)?;
         let env = open_env(folder, &options).map_err(|error| explain(error, folder))?;
         refuse_cut_off(&env, folder)?;
         env.clear_stale_readers().map_err(|error| explain(error, folder))?;
+        let tables = open_tables(&env, folder)?;
+        fs::File::create(folder.join(MARKER)).map_err(|error| explain(error.into(), folder))?;
         Ok(Self {
             folder: folder.to_owned(),
             options,
-            tables: open_tables(&env, folder)?,
+            tables,
             env,
             gate: Gate::default(),
             writer: Mutex::default(),
@@ -202,6 +209,14 @@ fn open_env(folder: &Path, options: &EmbeddedOptions) -> heed::Result<Env> {
         if heed::env_closing_event(folder).is_some_and(|closing| !closing.wait_timeout(CLOSING)) {
             return opened;
         }
+    }
+}
+
+fn refuse_emptied(folder: &Path) -> Result<()> {
+    let length = fs::metadata(folder.join("data.mdb")).map_or(0, |data| data.len());
+    match length == 0 && folder.join(MARKER).exists() {
+        true => Err(corrupt("the data file is lost or empty", folder)),
+        false => Ok(()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use heed::RoTxn;
 
 use super::{
-    super::{RowBatch, ViewId},
+    super::{RowBatch, ViewId, scatter::scatter},
     environment::Tables,
 };
 
@@ -86,21 +86,13 @@ impl<'a> Span<'a> {
 
     /// A point in one of `strips` strips, chosen by `seed`.
     fn point(&self, strip: u64, strips: u64, seed: u64) -> Vec<u8> {
-        let within = u128::from(mix(seed ^ strip) >> 32);
+        let within = u128::from(scatter(seed ^ strip) >> 32);
         let share = (u128::from(strip) << 32) + within;
         let offset =
             u128::from(self.to.saturating_sub(self.from)) * share / (u128::from(strips) << 32);
         let number = self.from.saturating_add(offset as u64);
         [self.common, &number.to_be_bytes()].concat()
     }
-}
-
-/// SplitMix64: neighbouring seeds give unlike numbers.
-fn mix(seed: u64) -> u64 {
-    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

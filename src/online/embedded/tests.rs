@@ -203,6 +203,10 @@ fn a_damaged_data_file_is_corrupt() {
     let garbage =
         refused(|folder| with_data(folder, |data| fs::write(data, [7; 100_000]).unwrap()));
     assert_eq!(garbage.kind(), Kind::Corrupt, "{garbage}");
+    let emptied = refused(|folder| with_data(folder, |data| fs::write(data, []).unwrap()));
+    assert!(emptied.message().ends_with("the data file is lost or empty"), "{emptied}");
+    let lost = refused(|folder| with_data(folder, |data| fs::remove_file(data).unwrap()));
+    assert_eq!((emptied.kind(), lost.kind()), (Kind::Corrupt, Kind::Corrupt));
     let cut = refused(|folder| {
         with_data(folder, |data| {
             OpenOptions::new().write(true).open(data).unwrap().set_len(SMALL).unwrap()

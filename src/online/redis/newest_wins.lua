@@ -1,0 +1,79 @@
+-- Writes rows of one view, the newest of each entity stays: StoredRow::outlives, beside the data.
+--
+-- KEYS[1]   the marker of the keys' tag: it is there when some of them may expire
+-- KEYS[2…]  the keys of the entities, all of one tag; the newest row of a key first
+-- ARGV[1]   the field: the id of the view
+-- ARGV[2]   when the rows may expire, in milliseconds since 1970; empty: they stay
+-- ARGV[3…]  the rows: the version (25 bytes), then the value, 17 bytes of which say who made it
+--
+-- Gives how many rows were written, stale and unchanged.
+local call, byte, sub = redis.call, string.byte, string.sub
+local marker, field, at = KEYS[1], ARGV[1], ARGV[2]
+
+-- Whether the bytes from..to of a are greater than those of b; nil where they are equal. Lua's own
+-- comparison of strings depends on the server's locale.
+local function greater(a, b, from, to)
+  for i = from, to do
+    local x, y = byte(a, i), byte(b, i)
+    if x ~= y then return x > y end
+  end
+end
+
+-- What says which definition made a row; nothing, where it is too short to say.
+local function definition(row)
+  return #row < 42 and '' or sub(row, 26, 42)
+end
+
+local function outlives(old, new)
+  local times = greater(old, new, 1, 17)
+  if times ~= nil then return times end
+  return definition(old) == definition(new) and greater(old, new, 18, 25) == true
+end
+
+local expiring, persisting = at ~= '', false
+if expiring then
+  call('SET', marker, '1', 'NX')
+else
+  persisting = call('EXISTS', marker) == 1
+end
+
+local written, stale, unchanged = 0, 0, 0
+-- Whether the key before had no row: then the next one has none either, as a rule, and one command
+-- both finds that out and writes.
+local absent = false
+for i = 2, #KEYS do
+  local key, new = KEYS[i], ARGV[i + 1]
+  local old = false
+  if absent then
+    absent = call('HSETNX', key, field, new) == 1
+    if not absent then old = call('HGET', key, field) end
+  else
+    old = call('HGET', key, field)
+    absent = not old
+    if absent then call('HSET', key, field, new) end
+  end
+  if absent then
+    written = written + 1
+  elseif old == new then
+    unchanged = unchanged + 1
+  elseif #old < 25 or byte(old, 9) > 1 then
+    return redis.error_reply('CORRUPT ' .. (i - 2))
+  elseif outlives(old, new) then
+    stale = stale + 1
+  else
+    call('HSET', key, field, new)
+    written = written + 1
+  end
+  if expiring then
+    -- A key that was not there has no expiry yet; that of another is only ever put off, and one
+    -- without stays without: another view's row in it has no ttl.
+    if absent and call('HLEN', key) == 1 then
+      call('PEXPIREAT', key, at)
+    else
+      call('PEXPIREAT', key, at, 'GT')
+    end
+  elseif persisting then
+    call('PERSIST', key)
+  end
+end
+return { written, stale, unchanged }

@@ -1,0 +1,436 @@
+//! Commands to the servers that have their keys, again where that is worth it.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::future::{BoxFuture, FutureExt as _, join_all};
+use redis::{Cmd, Pipeline, ServerErrorKind, Value, cmd};
+use tokio::time::sleep;
+
+use super::{
+    NEWEST_WINS,
+    cluster::Cluster,
+    layout::Tag,
+    options::{Address, RedisOptions, Topology},
+    sentinel::Sentinels,
+    server::{Dialer, Lane, Server, Silence},
+};
+use crate::error::{Error, Result};
+
+/// The longest that is waited before something is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Commands, each on keys of one tag.
+#[derive(Debug, Default)]
+pub(super) struct Commands {
+    pipeline: Pipeline,
+    tags: Vec<Tag>,
+}
+
+impl Commands {
+    pub(super) fn with_capacity(commands: usize) -> Self {
+        Self { pipeline: Pipeline::with_capacity(commands), tags: Vec::with_capacity(commands) }
+    }
+
+    pub(super) fn push(&mut self, tag: Tag, command: Cmd) {
+        self.pipeline.add_command(command);
+        self.tags.push(tag);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.tags.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.tags.is_empty()
+    }
+
+    /// Some of the commands, each behind `ASKING` where that is wanted.
+    fn some(&self, places: &[usize], asking: bool) -> Pipeline {
+        let all: Vec<&Cmd> = self.pipeline.cmd_iter().collect();
+        let mut some = Pipeline::with_capacity(places.len());
+        for place in places {
+            if asking {
+                some.add_command(cmd("ASKING"));
+            }
+            some.add_command(all[*place].clone());
+        }
+        some
+    }
+}
+
+/// The servers of a store.
+#[derive(Debug)]
+pub(super) struct Router {
+    options: Arc<RedisOptions>,
+    servers: Servers,
+}
+
+#[derive(Debug)]
+enum Servers {
+    Single(Arc<Server>),
+    Sentinel(Sentinels),
+    Cluster(Cluster),
+}
+
+/// Where a command is sent.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Route {
+    /// To whoever has its keys.
+    Owner,
+    /// To a server that is just taking over its keys.
+    Taking(Address),
+}
+
+/// What came of a command.
+enum Outcome {
+    Answer(Value),
+    Again(Route, String),
+    /// The server was not asked: it has failed too often.
+    Resting(String),
+    /// Nobody has let us in: to ask again is of no use.
+    Refused(String),
+}
+
+impl Router {
+    pub(super) fn new(options: RedisOptions) -> Result<Self> {
+        options.check()?;
+        let options = Arc::new(options);
+        let dialer = Dialer::new(&options, &options.credentials, options.url.database);
+        if let Some(first) = options.url.addresses.first() {
+            dialer.check(first)?;
+        }
+        let dialer = Arc::new(dialer);
+        let shared = || (Arc::clone(&options), Arc::clone(&dialer));
+        let servers = match (&options.url.topology, options.url.addresses.as_slice()) {
+            (Topology::Single, [address]) => {
+                Servers::Single(Arc::new(Server::new(address.clone(), dialer, &options)))
+            }
+            (Topology::Single, _) => return Err(Error::invalid("one server has one address")),
+            (Topology::Sentinel(service), _) => {
+                let (options, dialer) = shared();
+                Servers::Sentinel(Sentinels::new(service, options, dialer))
+            }
+            (Topology::Cluster, _) => {
+                let (options, dialer) = shared();
+                Servers::Cluster(Cluster::new(options, dialer))
+            }
+        };
+        Ok(Self { options, servers })
+    }
+
+    pub(super) fn options(&self) -> &RedisOptions {
+        &self.options
+    }
+
+    /// The answers to commands. An error of a command that would come again is its answer.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`](crate::error::Kind::Unavailable) when a server does not answer, or
+    /// does not answer for its keys, however often it is asked.
+    pub(super) fn run<'a>(
+        &'a self,
+        lane: Lane,
+        commands: &'a Commands,
+    ) -> BoxFuture<'a, Result<Vec<Value>>> {
+        self.try_to_run(lane, commands).boxed()
+    }
+
+    async fn try_to_run(&self, lane: Lane, commands: &Commands) -> Result<Vec<Value>> {
+        let mut answers: Vec<Option<Value>> = vec![None; commands.len()];
+        let mut waiting: Vec<(usize, Route)> =
+            (0..commands.len()).map(|place| (place, Route::Owner)).collect();
+        let mut tries = Tries::new(lane, &self.options);
+        loop {
+            let noticed = Instant::now();
+            let mut trouble = None;
+            for (place, outcome) in self.round(lane, commands, &waiting).await {
+                match outcome {
+                    Outcome::Answer(answer) => answers[place] = Some(answer),
+                    Outcome::Again(route, why) => {
+                        trouble.get_or_insert((Vec::new(), why)).0.push((place, route));
+                    }
+                    // Whoever waits for a read is told at once.
+                    Outcome::Resting(why) if lane == Lane::Read => {
+                        return Err(self.unavailable(&why));
+                    }
+                    Outcome::Resting(why) => {
+                        let again = (place, Route::Owner);
+                        trouble.get_or_insert((Vec::new(), why)).0.push(again);
+                    }
+                    Outcome::Refused(why) => return Err(self.refused(&why)),
+                }
+            }
+            let Some((again, why)) = trouble else {
+                return Ok(answers.into_iter().flatten().collect());
+            };
+            if !tries.pause().await {
+                return Err(self.unavailable(&why));
+            }
+            self.refresh(noticed).await;
+            waiting = again;
+        }
+    }
+
+    /// The answer of one server to one command.
+    ///
+    /// # Errors
+    /// As [`Router::run`].
+    pub(super) async fn ask(&self, server: &Server, command: Cmd) -> Result<Value> {
+        let mut one = Pipeline::with_capacity(1);
+        one.add_command(command);
+        let mut tries = Tries::new(Lane::Bulk, &self.options);
+        loop {
+            let why = match server.send(Lane::Bulk, &one, 1).await {
+                Ok(answers) => match answers.into_iter().next().map(judge) {
+                    Some(Outcome::Answer(answer)) => return Ok(answer),
+                    Some(
+                        Outcome::Again(_, why) | Outcome::Resting(why) | Outcome::Refused(why),
+                    ) => why,
+                    None => "no answer".to_owned(),
+                },
+                Err(Silence::Refused(why)) => return Err(self.refused(&why)),
+                Err(silence) => told(&silence, server),
+            };
+            if !tries.pause().await {
+                return Err(self.unavailable(&why));
+            }
+        }
+    }
+
+    /// The servers that together have every key.
+    ///
+    /// # Errors
+    /// As [`Router::run`].
+    pub(super) async fn masters(&self) -> Result<Vec<Arc<Server>>> {
+        let mut tries = Tries::new(Lane::Bulk, &self.options);
+        loop {
+            let why = match self.known(Instant::now()).await {
+                Ok(()) => {
+                    return Ok(match &self.servers {
+                        Servers::Single(server) => vec![Arc::clone(server)],
+                        Servers::Sentinel(sentinels) => sentinels.master().into_iter().collect(),
+                        Servers::Cluster(cluster) => cluster.masters(),
+                    });
+                }
+                Err(Silence::Refused(why)) => return Err(self.refused(&why)),
+                Err(Silence::Lost(why)) => why,
+                Err(Silence::Resting) => RESTING.to_owned(),
+            };
+            if !tries.pause().await {
+                return Err(self.unavailable(&why));
+            }
+        }
+    }
+
+    /// Sends each of the waiting commands once.
+    async fn round(
+        &self,
+        lane: Lane,
+        commands: &Commands,
+        waiting: &[(usize, Route)],
+    ) -> Vec<(usize, Outcome)> {
+        if let Err(silence) = self.known(Instant::now()).await {
+            return waiting.iter().map(|(place, _)| (*place, failed(&silence, None))).collect();
+        }
+        let cluster = match &self.servers {
+            Servers::Single(server) => return all(server, lane, commands, waiting).await,
+            Servers::Sentinel(sentinels) => match sentinels.master() {
+                Some(server) => return all(&server, lane, commands, waiting).await,
+                // known() has found one.
+                None => return Vec::new(),
+            },
+            Servers::Cluster(cluster) => cluster,
+        };
+        let mut groups: BTreeMap<_, (Arc<Server>, Vec<usize>)> = BTreeMap::new();
+        let mut outcomes = Vec::with_capacity(waiting.len());
+        for (place, route) in waiting {
+            let server = match route {
+                Route::Owner => cluster.owner(commands.tags[*place]),
+                Route::Taking(address) => Some(cluster.server(address.clone())),
+            };
+            match server {
+                Some(server) => {
+                    let group = (Arc::as_ptr(&server).addr(), *route != Route::Owner);
+                    groups.entry(group).or_insert_with(|| (server, Vec::new())).1.push(*place);
+                }
+                None => {
+                    let why = "no server has the slot of a key".to_owned();
+                    outcomes.push((*place, Outcome::Again(Route::Owner, why)));
+                }
+            }
+        }
+        let sent = groups.into_iter().map(|((_, asking), (server, places))| async move {
+            let sent = send(&server, lane, commands, &places, asking).await;
+            places.into_iter().zip(sent).collect::<Vec<_>>()
+        });
+        outcomes.extend(join_all(sent).await.into_iter().flatten());
+        outcomes
+    }
+
+    /// Makes sure that it is known which servers there are.
+    async fn known(&self, noticed: Instant) -> Result<(), Silence> {
+        match &self.servers {
+            Servers::Sentinel(sentinels) if sentinels.master().is_none() => {
+                sentinels.refresh(noticed).await
+            }
+            Servers::Cluster(cluster) if !cluster.is_known() => cluster.refresh(noticed).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// After trouble: asks again which servers there are.
+    async fn refresh(&self, noticed: Instant) {
+        let refreshed = match &self.servers {
+            Servers::Single(_) => Ok(()),
+            Servers::Sentinel(sentinels) => sentinels.refresh(noticed).await,
+            Servers::Cluster(cluster) => cluster.refresh(noticed).await,
+        };
+        if let Err(silence) = refreshed {
+            tracing::debug!(?silence, "nobody says which servers an online store has");
+        }
+    }
+
+    fn unavailable(&self, why: &str) -> Error {
+        Error::unavailable(format!("the online store {} does not answer: {why}", self.options.url))
+    }
+
+    fn refused(&self, why: &str) -> Error {
+        Error::unavailable(format!("the online store {} lets nobody in: {why}", self.options.url))
+            .with_hint("see username and password_env of the store in unskew.toml")
+    }
+}
+
+const RESTING: &str = "it failed time and again and is left alone for a moment";
+
+/// The outcomes of the waiting commands, where one server has every key.
+async fn all(
+    server: &Server,
+    lane: Lane,
+    commands: &Commands,
+    waiting: &[(usize, Route)],
+) -> Vec<(usize, Outcome)> {
+    let places: Vec<usize> = waiting.iter().map(|(place, _)| *place).collect();
+    let sent = send(server, lane, commands, &places, false).await;
+    places.into_iter().zip(sent).collect()
+}
+
+/// The outcomes of some commands on one server, in their order.
+async fn send(
+    server: &Server,
+    lane: Lane,
+    commands: &Commands,
+    places: &[usize],
+    asking: bool,
+) -> Vec<Outcome> {
+    let count = if asking { places.len() * 2 } else { places.len() };
+    let sent = match !asking && places.len() == commands.len() {
+        true => server.send(lane, &commands.pipeline, count).await,
+        false => server.send(lane, &commands.some(places, asking), count).await,
+    };
+    let mut answers = match sent {
+        Ok(answers) => answers,
+        Err(silence) => return places.iter().map(|_| failed(&silence, Some(server))).collect(),
+    };
+    if asking {
+        // Every other answer is one to ASKING.
+        answers = answers.into_iter().skip(1).step_by(2).collect();
+    }
+    let lacks_script = |answer: &Value| is_error(answer, ServerErrorKind::NoScript);
+    if answers.iter().any(lacks_script) {
+        let mut load = Pipeline::with_capacity(1);
+        load.add_command(cmd("SCRIPT").arg("LOAD").arg(NEWEST_WINS).to_owned());
+        if let Err(silence) = server.send(lane, &load, 1).await {
+            return places.iter().map(|_| failed(&silence, Some(server))).collect();
+        }
+    }
+    answers.into_iter().map(judge).collect()
+}
+
+fn is_error(answer: &Value, kind: ServerErrorKind) -> bool {
+    matches!(answer, Value::ServerError(error) if error.kind() == Some(kind))
+}
+
+/// Whether an answer is one, or the command is worth another try.
+fn judge(answer: Value) -> Outcome {
+    use ServerErrorKind as Server;
+    let Value::ServerError(error) = &answer else {
+        return Outcome::Answer(answer);
+    };
+    let why = || match error.details() {
+        Some(details) => format!("{} {details}", error.code()),
+        None => error.code().to_owned(),
+    };
+    match error.kind() {
+        Some(Server::Ask) => match error.details().and_then(redirect) {
+            Some(address) => Outcome::Again(Route::Taking(address), why()),
+            None => Outcome::Again(Route::Owner, why()),
+        },
+        Some(
+            Server::Moved
+            | Server::TryAgain
+            | Server::ClusterDown
+            | Server::BusyLoading
+            | Server::MasterDown
+            | Server::ReadOnly
+            | Server::NoScript,
+        ) => Outcome::Again(Route::Owner, why()),
+        _ => Outcome::Answer(answer),
+    }
+}
+
+/// The address in the details of `ASK`: a slot, then host and port.
+fn redirect(details: &str) -> Option<Address> {
+    let (host, port) = details.split_whitespace().nth(1)?.rsplit_once(':')?;
+    let port = port.parse().ok()?;
+    (!host.is_empty()).then(|| Address { host: host.to_owned(), port })
+}
+
+fn failed(silence: &Silence, server: Option<&Server>) -> Outcome {
+    match (silence, server) {
+        (Silence::Refused(why), _) => Outcome::Refused(why.clone()),
+        (Silence::Resting, Some(server)) => Outcome::Resting(told(silence, server)),
+        (Silence::Resting, None) => Outcome::Resting(RESTING.to_owned()),
+        (Silence::Lost(_), Some(server)) => Outcome::Again(Route::Owner, told(silence, server)),
+        (Silence::Lost(why), None) => Outcome::Again(Route::Owner, why.clone()),
+    }
+}
+
+fn told(silence: &Silence, server: &Server) -> String {
+    match silence {
+        Silence::Lost(why) | Silence::Refused(why) => format!("{}: {why}", server.address()),
+        Silence::Resting => format!("{}: {RESTING}", server.address()),
+    }
+}
+
+/// How often something is tried: a read a few times, since somebody waits for it; a write or a
+/// walk as long as its timeout, so that a server which is started again or replaced is not noticed.
+struct Tries {
+    made: u32,
+    at_least: u32,
+    until: Option<Instant>,
+}
+
+impl Tries {
+    fn new(lane: Lane, options: &RedisOptions) -> Self {
+        let until = Instant::now() + options.write_timeout;
+        Self { made: 1, at_least: options.attempts, until: (lane == Lane::Bulk).then_some(until) }
+    }
+
+    /// Waits before the next try; `false`, at once, where there is to be none.
+    async fn pause(&mut self) -> bool {
+        let in_time = self.until.is_some_and(|until| Instant::now() < until);
+        if self.made >= self.at_least && !in_time {
+            return false;
+        }
+        let pause = Duration::from_millis(10).saturating_mul(1 << self.made.min(10));
+        // Between half and all of it, so that those who failed together do not come back together.
+        let share = 0.5 + rand::random::<f64>() / 2.0;
+        sleep(pause.min(LONGEST_PAUSE).mul_f64(share)).await;
+        self.made += 1;
+        true
+    }
+}
