@@ -102,7 +102,7 @@ fn batches(rows: usize, event: i64) -> Outcome<Vec<RowBatch>> {
     let fingerprint = FingerprintPrefix::from(&Digest::of("bench"));
     (0..rows)
         .step_by(BATCH)
-        .map(|from| {
+        .map(|from| -> Outcome<RowBatch> {
             let to = rows.min(from + BATCH);
             let column = |feature: usize| -> ArrayRef {
                 let values = (from..to).map(|row| (row * FEATURES + feature) as f64);
@@ -139,7 +139,7 @@ async fn bare_write(redis: &Redis, batches: &[RowBatch], view: ViewId) -> Outcom
     for batch in batches {
         for (entity, row) in batch.iter() {
             let value = [&row.version.to_bytes()[..], row.value].concat();
-            let key = [b"unskew:{00}", entity].concat();
+            let key = [b"unskew:{00}".as_slice(), entity].concat();
             command(&[b"HSET", &key, view.as_bytes(), &value], &mut bytes);
             rows += 1;
         }
@@ -271,7 +271,7 @@ async fn read() -> Outcome<()> {
         }
         let mut question = Vec::new();
         for entity in asked[0].iter().flatten() {
-            let mut parts: Vec<&[u8]> = vec![b"HMGET", &names[entity]];
+            let mut parts: Vec<&[u8]> = vec![b"HMGET".as_slice(), &names[entity]];
             parts.extend(views.iter().map(|view| view.as_bytes().as_slice()));
             command(&parts, &mut question);
         }
@@ -294,7 +294,7 @@ async fn read() -> Outcome<()> {
                     async move {
                         let keys = &asked[i % asked.len()];
                         store.read(&[Lookup { views, keys }]).await?;
-                        Ok(())
+                        Ok::<(), Box<dyn Error>>(())
                     }
                 })
                 .await?;
