@@ -88,8 +88,8 @@ impl App {
     fn open(&self, store: &config::Store) -> Result<Arc<dyn OnlineStore>> {
         let path = match store {
             config::Store::Embedded(path) => self.root.join(path),
-            config::Store::Redis(redis) => {
-                let options = redis.options(&self.root, |name| env::var(name).ok())?;
+            config::Store::Redis(settings) => {
+                let options = settings.options(&self.root, |name| env::var(name).ok())?;
                 return Ok(Arc::new(RedisStore::new(options)?));
             }
         };
