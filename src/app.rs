@@ -144,6 +144,7 @@ impl App {
         let mut environment = Environment {
             locked: self.locked()?,
             stores: self.config.stores.keys().cloned().collect(),
+            limits: self.config.limits.of_calls(),
             ..Environment::default()
         };
         for (name, _) in parsed.sources() {

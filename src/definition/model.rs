@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::limits::CallLimits;
 use crate::{
     digest::Digest,
     name::{FeatureRef, FunctionName, TransformName},
@@ -210,6 +211,9 @@ pub struct TransformUse<B> {
     /// What happens to a row for which the function has no value.
     #[serde(default)]
     pub on_error: OnError,
+    /// What its calls may use, where that is less than the project allows.
+    #[serde(default, skip_serializing_if = "CallLimits::is_empty")]
+    pub limits: CallLimits,
 }
 
 /// What an input of an on-demand feature view is given.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Column, Environment, File, PinnedTransform, Problem, State, check, parse};
+use super::{CallLimits, Column, Environment, File, PinnedTransform, Problem, State, check, parse};
 use crate::{
     digest::Digest,
     error::Error,
@@ -158,6 +158,7 @@ pub(super) fn environment() -> Environment {
         ]),
         locked: BTreeMap::new(),
         stores: ["fraud".to_owned()].into(),
+        limits: CallLimits { rows: Some(1_000), ..CallLimits::default() },
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::array::ArrayRef;
 
 use crate::{
-    definition::OnError,
+    definition::{CallLimits, OnError},
     error::{Error, Result, did_you_mean},
     value::{Field, Function, Scalar},
 };
@@ -24,6 +24,8 @@ pub struct Binding {
     pub outputs: Vec<(String, String)>,
     /// What happens to a row for which the function has no value.
     pub on_error: OnError,
+    /// What a call may use, where that is less than the runtime allows.
+    pub limits: CallLimits,
 }
 
 /// What is given for each field, in the order of the fields.

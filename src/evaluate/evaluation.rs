@@ -14,7 +14,7 @@ use crate::{
     digest::Digest,
     error::{Error, Kind, Result, did_you_mean},
     value::{DataType, Field, Function, conform},
-    wasm::{Outcome, RowError, Transform},
+    wasm::{Limits, Outcome, RowError, Transform},
 };
 
 /// A binding that fits its function.
@@ -30,6 +30,7 @@ pub struct Evaluation {
     /// The columns wanted.
     fields: Vec<Field>,
     on_error: OnError,
+    limits: Limits,
 }
 
 /// What an evaluation gives for a batch.
@@ -58,7 +59,8 @@ impl Evaluation {
         let inputs = bind_inputs(signature, &binding.inputs).map_err(misfit)?;
         let (outputs, fields) = bind_outputs(signature, &binding.outputs).map_err(misfit)?;
         let on_error = binding.on_error;
-        Ok(Self { transform, function, params, inputs, outputs, fields, on_error })
+        let limits = transform.limits().tightened(&binding.limits);
+        Ok(Self { transform, function, params, inputs, outputs, fields, on_error, limits })
     }
 
     /// The columns that [`run`](Self::run) gives, in order. Any may hold nulls.
@@ -140,9 +142,9 @@ impl Evaluation {
 
     /// Calls the function on these rows; on each half of them where they are over a limit.
     fn call(&self, inputs: &[ArrayRef], rows: Range<u32>, pieces: &mut Vec<Outcome>) -> Result<()> {
-        let (start, count) = (rows.start as usize, rows.len());
+        let (start, count, limits) = (rows.start as usize, rows.len(), &self.limits);
         let slices: Vec<_> = inputs.iter().map(|input| input.slice(start, count)).collect();
-        match self.transform.call(self.function, &self.params, &slices, count) {
+        match self.transform.call_within(limits, self.function, &self.params, &slices, count) {
             Err(error) if error.kind() == Kind::Limit && count > 1 => {
                 let middle = rows.start.midpoint(rows.end);
                 self.call(inputs, rows.start..middle, pieces)?;
@@ -201,9 +203,11 @@ mod tests {
 
     use super::*;
     use crate::{
+        definition::CallLimits,
+        time::Span,
         value::Scalar,
         wasm::{
-            Limits, Runtime,
+            Runtime,
             testing::{Guest, answer_int64, field, function},
         },
     };
@@ -232,6 +236,7 @@ mod tests {
             inputs: pairs([("a", "amount"), ("b", "name")]).collect(),
             outputs: pairs([("one", "amount_out")]).collect(),
             on_error: OnError::Null,
+            limits: CallLimits::default(),
         }
     }
 
@@ -368,6 +373,25 @@ mod tests {
             &[field("one", DataType::Int64, true)],
         );
         answer_int64(&signature, &[7, 8, 9], &[(1, "no eight")])
+    }
+
+    #[test]
+    fn a_binding_may_have_tighter_limits() {
+        let endless = Guest::new(
+            &[function("f", &[], &[field("one", DataType::Int64, true)])],
+            "(loop $again (br $again)) (i32.const 0)",
+        );
+        let limits = CallLimits { deadline: Some(Span(20_000)), ..CallLimits::default() };
+        let binding = Binding { inputs: BTreeMap::new(), limits, ..binding() };
+        let error =
+            Evaluation::new(load(&endless, 10), &binding).unwrap().run(&batch(1)).unwrap_err();
+        assert!(error.message().ends_with("within its deadline of 20ms"), "{error}");
+        // Looser ones than those of the runtime are those of the runtime: batches are cut.
+        let limits = CallLimits { rows: Some(1_000), ..CallLimits::default() };
+        let evaluation =
+            Evaluation::new(load(&echo(), 3), &Binding { limits, ..self::binding() }).unwrap();
+        assert_eq!(evaluation.limits.rows, 3);
+        assert_eq!(evaluation.run(&batch(10)).unwrap().columns[0].len(), 10);
     }
 
     fn failing_binding(on_error: OnError) -> Binding {

@@ -2,17 +2,21 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use super::Turns;
 use crate::{
     definition::State,
     error::{Context, Error, Result},
     name::TransformName,
     registry::Registry,
-    wasm::{Runtime, Transform},
+    wasm::{Limits, Runtime, Transform},
 };
 
 /// Every transform that a state of definitions uses, ready to be called.
 #[derive(Debug)]
-pub struct Library(BTreeMap<TransformName, Arc<Transform>>);
+pub struct Library {
+    transforms: BTreeMap<TransformName, Arc<Transform>>,
+    turns: Arc<Turns>,
+}
 
 impl Library {
     /// Reads the components from the registry, verified against their digests, and loads them.
@@ -27,13 +31,23 @@ impl Library {
             let transform = runtime.load(&bytes).context(outcome)?;
             transforms.insert(name.clone(), transform);
         }
-        Ok(Self(transforms))
+        Ok(Self::new(runtime.limits(), transforms))
+    }
+
+    fn new(limits: &Limits, transforms: BTreeMap<TransformName, Arc<Transform>>) -> Self {
+        let digests = transforms.values().map(|transform| transform.digest());
+        Self { turns: Arc::new(Turns::new(limits, digests)), transforms }
+    }
+
+    /// The turns of those who call these transforms in a server.
+    pub fn turns(&self) -> &Arc<Turns> {
+        &self.turns
     }
 
     /// These transforms.
     #[cfg(test)]
     pub(super) fn of(transforms: BTreeMap<TransformName, Arc<Transform>>) -> Self {
-        Self(transforms)
+        Self::new(&Limits::default(), transforms)
     }
 
     /// A transform of the state.
@@ -41,7 +55,7 @@ impl Library {
     /// # Errors
     /// [`crate::error::Kind::Internal`] when the state does not pin it.
     pub fn get(&self, name: &TransformName) -> Result<Arc<Transform>> {
-        let transform = self.0.get(name).map(Arc::clone);
+        let transform = self.transforms.get(name).map(Arc::clone);
         transform.ok_or_else(|| Error::internal(format!("{name} is used and not pinned")))
     }
 }

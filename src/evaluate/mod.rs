@@ -12,6 +12,7 @@ mod on_demand;
 mod stored;
 #[cfg(test)]
 pub(crate) mod testing;
+mod turns;
 
 pub use binding::Binding;
 pub use evaluation::{Evaluated, Evaluation};
@@ -19,3 +20,4 @@ pub use in_force::InForce;
 pub use library::Library;
 pub use on_demand::{Computed, OnDemand};
 pub use stored::StoredFeatures;
+pub use turns::{Turns, apart};

@@ -1,7 +1,10 @@
 //! From a working batch with stored features to one with every feature: defaults and on-demand
 //! views. Training datasets and online answers both end here.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use arrow::{
     array::{
@@ -12,12 +15,13 @@ use arrow::{
     datatypes::{Field as ArrowField, Schema},
 };
 
-use super::{Binding, Evaluation, Library};
+use super::{Binding, Evaluation, Library, Turns};
 use crate::{
     definition::{
         Feature,
         retrieval::{Retrieval, Step, working_column},
     },
+    digest::Digest,
     error::{Error, Result},
     name::FeatureRef,
     value::{DataType, conform},
@@ -29,6 +33,9 @@ use crate::{
 pub struct OnDemand {
     stored: Vec<Slot>,
     steps: Vec<Computation>,
+    /// The transforms of the steps.
+    transforms: BTreeSet<Digest>,
+    turns: Arc<Turns>,
 }
 
 /// A feature's column in the working batch.
@@ -69,7 +76,18 @@ impl OnDemand {
             read.features.iter().map(|(name, feature)| Slot::new(read.name, name, feature))
         });
         let steps = retrieval.steps.iter().map(|step| Computation::new(step, library));
-        Ok(Self { stored: stored.collect::<Result<_>>()?, steps: steps.collect::<Result<_>>()? })
+        let steps = steps.collect::<Result<Vec<_>>>()?;
+        let transforms = steps.iter().map(|step| step.evaluation.digest()).collect();
+        let turns = Arc::clone(library.turns());
+        Ok(Self { stored: stored.collect::<Result<_>>()?, steps, transforms, turns })
+    }
+
+    /// As [`run`](Self::run), in turn with the other requests of a server.
+    ///
+    /// # Errors
+    /// Those of [`Turns::run`].
+    pub async fn run_in_turn(&self, working: RecordBatch) -> Result<Computed> {
+        self.turns.run(&self.transforms, || self.run(working)).await
     }
 
     /// Fills defaults in and computes the on-demand views.
@@ -117,6 +135,7 @@ impl Computation {
             inputs: inputs.collect(),
             outputs: outputs.zip(slots.iter().map(|slot| slot.column.clone())).collect(),
             on_error: used.on_error,
+            limits: used.limits,
         };
         let transform = library.get(&used.function.transform)?;
         Ok(Self {

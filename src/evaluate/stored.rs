@@ -9,6 +9,7 @@ use arrow::{
 use super::{Binding, Evaluated, Evaluation, Library};
 use crate::{
     definition::FeatureView,
+    digest::Digest,
     error::{Error, Result},
     value::Field,
     wasm::RowError,
@@ -66,6 +67,7 @@ impl StoredFeatures {
                     inputs: used.inputs.clone(),
                     outputs: features.iter().map(output).collect(),
                     on_error: used.on_error,
+                    limits: used.limits,
                 };
                 let transform = library.get(&used.function.transform)?;
                 Make::Call(Box::new(Evaluation::new(transform, &binding)?))
@@ -77,6 +79,14 @@ impl StoredFeatures {
     /// The features, in order.
     pub fn fields(&self) -> &[Field] {
         &self.fields
+    }
+
+    /// The transform that makes them, where one does.
+    pub fn transform(&self) -> Option<Digest> {
+        match &self.make {
+            Make::Call(evaluation) => Some(evaluation.digest()),
+            Make::Take(_) => None,
+        }
     }
 
     /// The features of every row of `content`, whose columns have the names and types of

@@ -58,12 +58,14 @@ pub async fn push(
     frame.refuse_keyless(&writers)?;
     frame.refuse_future(now)?;
     // All views are computed before any is written: rows that one of them refuses are in none.
-    let encoded = writers.into_iter().map(|(name, writer)| {
+    let transforms = writers.iter().filter_map(|(_, writer)| writer.transform()).collect();
+    let encode = |(name, writer): (String, ViewWriter)| {
         let rows = writer.encode(&frame.batch(&writer)?);
         Ok((name, rows?))
-    });
+    };
+    let compute = || writers.into_iter().map(encode).collect::<Result<Vec<_>>>();
     let mut pushed = Pushed::new();
-    for (name, rows) in encoded.collect::<Result<Vec<_>>>()? {
+    for (name, rows) in in_force.library.turns().run(&transforms, compute).await? {
         pushed.insert(name, rows.write(stores).await?);
     }
     Ok(pushed)

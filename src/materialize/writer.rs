@@ -103,6 +103,11 @@ impl ViewWriter {
         self.store.as_deref()
     }
 
+    /// The transform that makes its features, where one does.
+    pub(super) fn transform(&self) -> Option<Digest> {
+        self.features.transform()
+    }
+
     /// The source of the view.
     pub fn source(&self) -> &str {
         &self.source

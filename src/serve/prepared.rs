@@ -148,7 +148,7 @@ impl Prepared {
                 found.insert(view.name.as_str(), view.take(place, &rows, &entities, &mut working)?);
             }
         }
-        let computed = self.on_demand.run(working.batch()?)?;
+        let computed = self.on_demand.run_in_turn(working.batch()?).await?;
         self.assemble(&entities, &found, &computed)
     }
 

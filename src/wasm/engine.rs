@@ -16,6 +16,7 @@ use super::{component::feature_names, limits::Limits};
 use crate::{
     digest::Digest,
     error::{Context as _, Error, Result},
+    time::Span,
 };
 
 /// The release of Wasmtime in this binary; a test compares it with `Cargo.lock`.
@@ -175,8 +176,8 @@ pub(super) fn for_compiling(limits: &Limits, mode: Mode) -> Result<Engine> {
 }
 
 /// The deadline in ticks, rounded up; the tick under way counts for none.
-pub(super) fn deadline_ticks(limits: &Limits) -> u64 {
-    let micros = limits.deadline.0.unsigned_abs();
+pub(super) fn deadline_ticks(deadline: Span) -> u64 {
+    let micros = deadline.0.unsigned_abs();
     micros.div_ceil(TICK.as_micros() as u64) + 1
 }
 

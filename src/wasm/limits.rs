@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use wasmtime::ResourceLimiter;
 
 use crate::{
+    definition::CallLimits,
     error::{Error, Result},
     time::Span,
 };
@@ -18,6 +19,12 @@ use crate::{
 pub struct Limits {
     /// Calls that run at the same time in this process; further ones wait for their turn.
     pub concurrent_calls: u32,
+    /// Calls of one transform at the same time in a server: its share of the turns.
+    pub calls_per_transform: u32,
+    /// Requests that wait for a turn of one transform in a server; further ones are refused.
+    pub queued_calls: u32,
+    /// How long a request waits for its turn in a server before it is refused.
+    pub queue_time: Span,
     /// Time for one call. Checked a hundred times a second.
     pub deadline: Span,
     /// Bytes of memory of one call, at most 4 GiB. Holds the inputs, the outputs and everything
@@ -58,6 +65,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             concurrent_calls: 32,
+            calls_per_transform: 16,
+            queued_calls: 64,
+            queue_time: Span(1_000_000),
             deadline: Span(10_000_000),
             memory_bytes: 256 * MIB,
             table_elements: 20_000,
@@ -78,6 +88,35 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// What views may have at the most.
+    pub fn of_calls(&self) -> CallLimits {
+        let bounded = |bytes: u64| Some(u32::try_from(bytes).unwrap_or(u32::MAX));
+        CallLimits {
+            deadline: Some(self.deadline),
+            memory_bytes: bounded(self.memory_bytes),
+            rows: Some(self.rows),
+            input_bytes: bounded(self.input_bytes),
+            output_bytes: bounded(self.output_bytes),
+            error_text_bytes: Some(self.error_text_bytes),
+        }
+    }
+
+    /// These limits, or those of a view where they are tighter.
+    #[must_use]
+    pub fn tightened(&self, by: &CallLimits) -> Self {
+        let bytes = |own: u64, by: Option<u32>| by.map_or(own, |by| own.min(by.into()));
+        let count = |own: u32, by: Option<u32>| by.map_or(own, |by| own.min(by));
+        Self {
+            deadline: by.deadline.map_or(self.deadline, |by| self.deadline.min(by)),
+            memory_bytes: bytes(self.memory_bytes, by.memory_bytes),
+            rows: count(self.rows, by.rows),
+            input_bytes: bytes(self.input_bytes, by.input_bytes),
+            output_bytes: bytes(self.output_bytes, by.output_bytes),
+            error_text_bytes: count(self.error_text_bytes, by.error_text_bytes),
+            ..self.clone()
+        }
+    }
+
     /// Refuses limits under which nothing could run, or that the sandbox could not hold.
     ///
     /// # Errors
@@ -85,6 +124,8 @@ impl Limits {
     pub(super) fn check(&self) -> Result<()> {
         let bounds = [
             ("concurrent_calls", u64::from(self.concurrent_calls), 1, 1_000),
+            ("calls_per_transform", u64::from(self.calls_per_transform), 1, 1_000),
+            ("queue_time (µs)", self.queue_time.0.unsigned_abs(), 0, 86_400_000_000),
             ("deadline (µs)", self.deadline.0.unsigned_abs(), 1, 86_400_000_000),
             ("memory_bytes", self.memory_bytes, 64 << 10, 4 << 30),
             ("stack_bytes", u64::from(self.stack_bytes), 16 << 10, MIB),
@@ -190,6 +231,15 @@ mod tests {
         let expected = Limits { deadline: Span(250_000), rows: 10, ..Limits::default() };
         assert_eq!(limits, expected);
         assert!(toml::from_str::<Limits>("row = 10").is_err());
+    }
+
+    #[test]
+    fn a_view_has_at_most_what_the_project_has() {
+        let limits = Limits { rows: 10, deadline: Span(1_000), ..Limits::default() };
+        assert_eq!(limits.tightened(&CallLimits::default()), limits);
+        assert_eq!(limits.tightened(&limits.of_calls()), limits);
+        let by = CallLimits { rows: Some(11), deadline: Some(Span(9)), ..CallLimits::default() };
+        assert_eq!(limits.tightened(&by), Limits { deadline: Span(9), ..limits.clone() });
     }
 
     #[test]

@@ -23,7 +23,11 @@ mod compile;
 mod component;
 mod description;
 mod engine;
+#[cfg(test)]
+mod hostile;
 mod limits;
+#[cfg(test)]
+mod returned;
 mod sandbox;
 mod slots;
 #[cfg(test)]

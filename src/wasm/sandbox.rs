@@ -14,7 +14,10 @@ use super::{
     slots::{Slot, Slots},
     trap::{Stop, ended, misfit, not_started},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    time::Span,
+};
 
 /// What all transforms of a runtime share.
 #[derive(Debug)]
@@ -44,32 +47,33 @@ impl Sandbox {
         &self.host.limits
     }
 
-    /// Makes an instance, calls it and throws it away, under all limits; whatever the guest hands
-    /// over has at most `output_bytes`.
+    /// Makes an instance, calls it and throws it away, under these limits.
     pub(super) fn call<R>(
         &self,
-        output_bytes: u64,
+        limits: &Limits,
         call: impl FnOnce(&v1::Transform, &mut Store<Allowance>) -> wasmtime::Result<R>,
     ) -> Result<Called<R>> {
-        self.open()?.call(output_bytes, call)
+        self.open(limits)?.call(limits.output_bytes, call)
     }
 
-    /// Makes an instance; before that, it waits while too many others are there.
-    pub(super) fn open(&self) -> Result<Opened<'_>> {
+    /// Makes an instance that has these limits; before that, it waits while too many others are
+    /// there.
+    pub(super) fn open<'a>(&'a self, limits: &'a Limits) -> Result<Opened<'a>> {
         let host = &*self.host;
         let slot = host.slots.take();
-        let mut store = Store::new(&host.engine, Allowance::new(&host.limits));
+        let mut store = Store::new(&host.engine, Allowance::new(limits));
         store.limiter(|allowance| allowance);
-        host.allow(&mut store, 0)?;
+        host.allow(&mut store, limits.deadline, 0)?;
         let instance = self.instances.instantiate(&mut store);
-        let instance = instance.map_err(|error| not_started(&error, &host.limits))?;
-        Ok(Opened { host, instance, store, stopped: None, _slot: slot })
+        let instance = instance.map_err(|error| not_started(&error, limits))?;
+        Ok(Opened { host, limits, instance, store, stopped: None, _slot: slot })
     }
 }
 
 /// An instance in its slot. That it is called a second time is for the publish check alone.
 pub(super) struct Opened<'a> {
     host: &'a Host,
+    limits: &'a Limits,
     instance: v1::Transform,
     // Before the slot: the pool has the instance back when the slot is free.
     store: Store<Allowance>,
@@ -84,10 +88,10 @@ impl Opened<'_> {
         output_bytes: u64,
         call: impl FnOnce(&v1::Transform, &mut Store<Allowance>) -> wasmtime::Result<R>,
     ) -> Result<Called<R>> {
-        self.host.allow(&mut self.store, output_bytes)?;
+        self.host.allow(&mut self.store, self.limits.deadline, output_bytes)?;
         let answer = call(&self.instance, &mut self.store).map_err(|error| {
             self.stopped = Stop::of(&error);
-            ended(&error, &self.host.limits, output_bytes)
+            ended(&error, self.limits, output_bytes)
         })?;
         let instructions = self.host.instructions(&self.store)?;
         Ok(Called { answer, instructions, memory_bytes: self.store.data().memory_bytes() })
@@ -101,8 +105,8 @@ impl Opened<'_> {
 
 impl Host {
     /// What a guest may use from here on.
-    fn allow(&self, store: &mut Store<Allowance>, output_bytes: u64) -> Result<()> {
-        store.set_epoch_deadline(deadline_ticks(&self.limits));
+    fn allow(&self, store: &mut Store<Allowance>, deadline: Span, output_bytes: u64) -> Result<()> {
+        store.set_epoch_deadline(deadline_ticks(deadline));
         store.set_hostcall_fuel(usize::try_from(output_bytes).unwrap_or(usize::MAX));
         match self.mode {
             Mode::Standard => Ok(()),

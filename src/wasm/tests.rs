@@ -33,17 +33,17 @@ fn tight() -> Limits {
     }
 }
 
-fn load(bytes: &[u8]) -> Result<Arc<Transform>> {
+pub(super) fn load(bytes: &[u8]) -> Result<Arc<Transform>> {
     Runtime::new(tight(), None)?.load(bytes)
 }
 
 /// `f(x: int64?) -> (y: <output>)`.
-fn f(output: DataType, nullable: bool) -> Function {
+pub(super) fn f(output: DataType, nullable: bool) -> Function {
     let inputs = [field("x", DataType::Int64, true)];
     function("f", &inputs, &[field("y", output, nullable)])
 }
 
-fn ints(values: &[Option<i64>]) -> ArrayRef {
+pub(super) fn ints(values: &[Option<i64>]) -> ArrayRef {
     Arc::new(Int64Array::from(values.to_vec()))
 }
 
@@ -55,7 +55,7 @@ fn call(guest: &Guest) -> Result<Outcome> {
 /// The call fails, for which its author has to answer, with these words after the name of the
 /// function.
 #[track_caller]
-fn check_failure(guest: &Guest, expected: &str) {
+pub(super) fn check_failure(guest: &Guest, expected: &str) {
     let error = call(guest).unwrap_err();
     assert_eq!(error.kind(), Kind::Transform);
     let digest = Digest::of(guest.component()).short();

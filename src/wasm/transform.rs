@@ -58,8 +58,9 @@ impl std::fmt::Debug for Transform {
 
 impl Transform {
     pub(super) fn new(digest: Digest, sandbox: Sandbox) -> Result<Self> {
-        let described =
-            sandbox.open().and_then(|mut opened| describe(&mut opened, sandbox.limits()));
+        let described = sandbox
+            .open(sandbox.limits())
+            .and_then(|mut opened| describe(&mut opened, sandbox.limits()));
         let functions = described.map_err(|error| match error.kind() {
             Kind::Transform => {
                 error.context(format!("the description of {} failed", digest.short()))
@@ -116,7 +117,23 @@ impl Transform {
         inputs: &[ArrayRef],
         rows: usize,
     ) -> Result<Outcome> {
-        let place = Place { transform: self, opened: None, nan: Nan::Canonical };
+        self.call_within(self.limits(), function, params, inputs, rows)
+    }
+
+    /// As [`call`](Self::call), under limits of the caller, which are within
+    /// [`limits`](Self::limits).
+    ///
+    /// # Errors
+    /// Those of [`call`](Self::call).
+    pub fn call_within(
+        &self,
+        limits: &Limits,
+        function: usize,
+        params: &[ArrayRef],
+        inputs: &[ArrayRef],
+        rows: usize,
+    ) -> Result<Outcome> {
+        let place = Place { transform: self, limits, opened: None, nan: Nan::Canonical };
         place.call(function, params, inputs, rows)
     }
 }
@@ -133,6 +150,7 @@ pub enum Nan {
 /// Where a call is made.
 pub(super) struct Place<'a, 'b> {
     pub(super) transform: &'b Transform,
+    pub(super) limits: &'b Limits,
     /// The instance; a fresh one where there is none.
     pub(super) opened: Option<&'b mut Opened<'a>>,
     pub(super) nan: Nan,
@@ -154,7 +172,7 @@ impl Place<'_, '_> {
             let Function { name, .. } = signature;
             error.context(format!("function \"{name}\" of {} failed", digest.short()))
         };
-        let call = Call { signature, limits: self.transform.limits(), rows, nan: self.nan };
+        let call = Call { signature, limits: self.limits, rows, nan: self.nan };
         call.count().map_err(failed)?;
         let params = call.arguments("param", &signature.params, params, 1).map_err(failed)?;
         let inputs = call.arguments("input", &signature.inputs, inputs, rows).map_err(failed)?;
@@ -176,14 +194,13 @@ impl Place<'_, '_> {
         let params: Vec<_> = params.iter().map(Lowered::param).collect();
         let inputs: Vec<_> = inputs.iter().map(Lowered::param).collect();
         let batch = v1::Batch { rows: call.count()?, columns: &inputs };
-        let bytes = call.limits.output_bytes;
         let cross = |instance: &v1::Transform, store: &mut _| {
             let functions = instance.unskew_transform_functions();
             functions.call_apply(store, function as u32, &params, batch)
         };
         let called = match self.opened {
-            None => self.transform.sandbox.call(bytes, cross),
-            Some(opened) => opened.call(bytes, cross),
+            None => self.transform.sandbox.call(call.limits, cross),
+            Some(opened) => opened.call(call.limits.output_bytes, cross),
         };
         let Called { answer, instructions, memory_bytes } = called?;
         let answer = answer.map_err(|refusal| {
@@ -195,11 +212,11 @@ impl Place<'_, '_> {
 }
 
 /// One call: what goes in and what may come out.
-struct Call<'a> {
-    signature: &'a Function,
-    limits: &'a Limits,
-    rows: usize,
-    nan: Nan,
+pub(super) struct Call<'a> {
+    pub(super) signature: &'a Function,
+    pub(super) limits: &'a Limits,
+    pub(super) rows: usize,
+    pub(super) nan: Nan,
 }
 
 impl Call<'_> {
@@ -240,7 +257,11 @@ impl Call<'_> {
     }
 
     /// The outcome, when the answer is one.
-    fn check_answer(&self, called: Called<v1::Outcome>, inputs: &[ArrayRef]) -> Result<Outcome> {
+    pub(super) fn check_answer(
+        &self,
+        called: Called<v1::Outcome>,
+        inputs: &[ArrayRef],
+    ) -> Result<Outcome> {
         let Called { answer, instructions, memory_bytes } = called;
         let outputs = &self.signature.outputs;
         if answer.columns.len() != outputs.len() {

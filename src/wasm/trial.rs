@@ -26,7 +26,7 @@ impl Transform {
     /// # Errors
     /// [`Kind::Transform`](crate::error::Kind::Transform) when the guest fails at its start.
     pub fn trial(&self, nan: Nan) -> Result<Trial<'_>> {
-        Ok(Trial { transform: self, opened: self.sandbox.open()?, nan })
+        Ok(Trial { transform: self, opened: self.sandbox.open(self.limits())?, nan })
     }
 }
 
@@ -44,8 +44,8 @@ impl Trial<'_> {
         rows: usize,
     ) -> Result<Outcome> {
         let opened = Some(&mut self.opened);
-        Place { transform: self.transform, opened, nan: self.nan }
-            .call(function, params, inputs, rows)
+        let (transform, limits) = (self.transform, self.transform.limits());
+        Place { transform, limits, opened, nan: self.nan }.call(function, params, inputs, rows)
     }
 
     /// What the guest says of its functions now.

@@ -26,7 +26,7 @@ use crate::{
 
 const PANICKED: &str = "it panicked\nhint: integer overflow, an index out of range and `unwrap` on \
     nothing are panics; a function that returns a Result gives the row an error instead";
-const TOO_LATE: &str = "it did not end within its deadline of 200ms\n\
+const TOO_LATE: &str = "it did not end within its deadline of 1s\n\
     hint: look for a loop without an end; or send fewer rows at a time";
 const TOO_LARGE: &str =
     "bytes of the answer over the limit: limit 33554432, current 33554432, requested more";
@@ -140,7 +140,7 @@ const IMPURE: &[&str] = &[
 /// The limits of the project; small, so that hostile calls are over soon.
 const LIMITS: &str = r#"
 [limits]
-deadline = "200ms"
+deadline = "1s"
 memory_bytes = 134_217_728
 output_bytes = 33_554_432
 error_text_bytes = 24
@@ -185,6 +185,48 @@ fn attack(server: &Server, evil: &Evil) {
         assert_eq!(answer["results"][0]["statuses"][0], "INVALID", "{name}: {status} {said}");
         assert!(said.contains(&json!(expected).to_string()), "{name}: {said}");
     }
+}
+
+/// More calls that do not end than there are turns, from more clients than there are threads.
+#[test]
+fn a_flood_of_endless_calls_does_not_stop_the_neighbour() {
+    let (project, evil) = project();
+    let limits = format!(
+        "{LIMITS}concurrent_calls = 8\ncalls_per_transform = 4\nqueued_calls = 4\n\
+         queue_time = \"50ms\"\n"
+    );
+    project.write("unskew.toml", &format!("[project]\nname = \"probe\"\n{limits}"));
+    let server = project.serve();
+    let stopped = AtomicBool::new(false);
+    let (served, answers) = thread::scope(|scope| {
+        let neighbour = scope.spawn(|| neighbour(&server, &stopped));
+        let stop = Stop(&stopped);
+        let client = || (0..3).map(|_| evil.ask(&server, "endless_loop", 3)).collect::<Vec<_>>();
+        let clients: Vec<_> = (0..24).map(|_| scope.spawn(client)).collect();
+        let answers: Vec<_> = clients.into_iter().flat_map(|c| c.join().unwrap()).collect();
+        drop(stop);
+        (neighbour.join().unwrap(), answers)
+    });
+    assert!(served > 5, "the neighbour was served {served} times");
+    let digest = evil.digest.short();
+    let expected = [
+        (500, format!("function \"endless_loop\" of {digest} failed: {TOO_LATE}")),
+        (503, format!("waiting calls of {digest} over the limit: limit 4, current 4, requested 5")),
+        (
+            503,
+            format!(
+                "calls of {digest} at a time over the limit for 50ms: limit 4, current 4, requested 5"
+            ),
+        ),
+    ];
+    let mut seen = [0; 3];
+    for (status, answer) in answers {
+        let said = message(&answer);
+        let said = said.split("\nhint: the calls before it").next().unwrap_or_default();
+        let place = expected.iter().position(|(code, text)| status == *code && matches(said, text));
+        seen[place.unwrap_or_else(|| panic!("{status} {answer}"))] += 1;
+    }
+    assert!(seen.iter().all(|times| *times > 0), "{seen:?}");
 }
 
 #[test]
@@ -267,11 +309,19 @@ impl Evil {
     #[track_caller]
     fn fails(&self, server: &Server, name: &str, rows: u32, expected: &str) {
         let (status, answer) = self.ask(server, name, rows);
-        let detail: Value = serde_json::from_str(answer.as_str().unwrap_or("{}")).unwrap();
-        let said = detail["message"].as_str().unwrap_or_default();
+        let said = message(&answer);
         let expected = format!("function \"{name}\" of {} failed: {expected}", self.digest.short());
-        assert!(status == 500 && matches(said, &expected), "{name}: {status} {answer}\n{expected}");
+        assert!(
+            status == 500 && matches(&said, &expected),
+            "{name}: {status} {answer}\n{expected}"
+        );
     }
+}
+
+/// The message in the body of an error.
+fn message(answer: &Value) -> String {
+    let detail: Value = serde_json::from_str(answer.as_str().unwrap_or("{}")).unwrap();
+    detail["message"].as_str().unwrap_or_default().to_owned()
 }
 
 /// Whether the text is the pattern, in which each `#` is a number.

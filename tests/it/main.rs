@@ -2,6 +2,7 @@
 //!
 //! One binary, so that the crate is linked once.
 
+mod bombs;
 mod build;
 mod commands;
 mod hostile;
@@ -9,6 +10,7 @@ mod parity;
 mod race;
 mod redis;
 mod shop;
+mod soak;
 mod story;
 mod support;
 mod wrong_input;

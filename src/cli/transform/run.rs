@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Context, Verdict, find, load};
 use crate::{
     cli::{output::progress, resources::ResourceArguments},
-    definition::OnError,
+    definition::{CallLimits, OnError},
     error::{Context as _, Error, Result},
     evaluate::{Binding, Evaluation},
     offline::run_file,
@@ -104,6 +104,7 @@ impl Run {
             params,
             inputs,
             outputs: signature.outputs.iter().map(|field| same(&field.name)).collect(),
+            limits: CallLimits::default(),
             on_error: if self.fail_on_row_error { OnError::Fail } else { OnError::Null },
         })
     }

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::{Context, Verdict};
 use crate::{
-    definition::OnError,
+    definition::{CallLimits, OnError},
     error::{Context as _, Error, Result, did_you_mean},
     evaluate::{Binding, Evaluation},
     value::{Field, Function, Scalar, column_from_json, column_to_json},
@@ -158,6 +158,7 @@ impl Case {
             inputs: signature.inputs.iter().map(same).collect(),
             outputs: signature.outputs.iter().map(same).collect(),
             on_error: OnError::Null,
+            limits: CallLimits::default(),
         };
         Evaluation::new(Arc::clone(transform), &binding)
     }

@@ -169,6 +169,7 @@ impl<'a> Checker<'a> {
             inputs: inputs.into_iter().collect::<Option<_>>()?,
             params: params?,
             on_error: used.on_error,
+            limits: self.limits(used),
         })
     }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::Checker;
 use crate::{
     definition::{
-        PinnedTransform,
+        CallLimits, PinnedTransform,
+        limits::show,
         parse::node::{Bound, FeatureNodes, UseNode},
         problem::Located,
     },
@@ -57,6 +58,23 @@ impl<'a> Checker<'a> {
             self.refuse(used.at, message, did_you_mean(&name.function, known));
         }
         function
+    }
+
+    /// The limits of a use, which are not above those of the project.
+    pub(super) fn limits<B>(&mut self, used: &UseNode<B>) -> CallLimits {
+        let Some(Located { value: limits, at }) = &used.limits else {
+            return CallLimits::default();
+        };
+        if let Some((name, most, own)) = limits.looser_than(&self.environment.limits) {
+            let (most, own) = (show(name, most), show(name, own));
+            let message = format!(
+                "{name} of the calls of {} over the project's: limit {most}, requested {own}",
+                used.function.value
+            );
+            let hint = "the most there is for a call stands in [limits] of unskew.toml";
+            self.refuse(*at, message, hint);
+        }
+        *limits
     }
 
     /// Every input of the function, and what it is bound to.

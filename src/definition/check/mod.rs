@@ -9,7 +9,7 @@ mod source;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    DefinitionKind, Definitions, PinnedTransform, State,
+    CallLimits, DefinitionKind, Definitions, PinnedTransform, State,
     parse::{Parsed, node::Nodes},
     problem::{At, Located, Problem, Problems},
 };
@@ -31,6 +31,8 @@ pub struct Environment {
     pub locked: BTreeMap<TransformName, Digest>,
     /// The names of the online stores that views may live in besides the default one.
     pub stores: BTreeSet<String>,
+    /// The most that a view may allow its calls; there is no bound to what is left out.
+    pub limits: CallLimits,
 }
 
 /// A column of a source.

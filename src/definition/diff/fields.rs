@@ -20,7 +20,7 @@ pub(super) fn is_said_only(field: &str) -> bool {
     let last = field.rsplit('.').next().unwrap_or(field);
     match field.split('.').count() {
         1 => matches!(last, "description" | "owner" | "team" | "tags" | "online" | "store"),
-        2 => field.starts_with("freshness."),
+        2 => field.starts_with("freshness.") || field.starts_with("limits."),
         3 => last == "description",
         _ => false,
     }
@@ -144,7 +144,7 @@ fn put_use<B>(
     used: &TransformUse<B>,
     show: impl Fn(&B) -> String,
 ) {
-    let TransformUse { function, inputs, params, on_error } = used;
+    let TransformUse { function, inputs, params, on_error, limits } = used;
     put(fields, "transform", function);
     if let Some(pinned) = state.transforms.get(&function.transform) {
         put(fields, "digest", pinned.digest);
@@ -157,6 +157,9 @@ fn put_use<B>(
     }
     if *on_error == OnError::Fail {
         put(fields, "on_error", "fail");
+    }
+    for (name, amount) in limits.entries() {
+        put(fields, format!("limits.{name}"), amount);
     }
 }
 

@@ -154,7 +154,8 @@ impl<'a> Builder<'a> {
         used: &TransformUse<B>,
         input: impl Fn(&B) -> Result<Value>,
     ) -> Result<Map<String, Value>> {
-        let TransformUse { function, inputs, params, on_error } = used;
+        // Limits change no value: a call over a limit fails.
+        let TransformUse { function, inputs, params, on_error, limits: _ } = used;
         let pinned = self.state.transforms.get(&function.transform);
         let pinned = pinned.ok_or_else(|| missing(&function.transform.to_string()))?;
         let inputs = inputs.iter().map(|(name, bound)| Ok((name.clone(), input(bound)?)));

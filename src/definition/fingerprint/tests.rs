@@ -48,6 +48,7 @@ fn what_is_only_said_changes_nothing() {
         ("ttl = \"365d\"", "ttl = \"365d\"\nonline = false"),
         ("ttl = \"365d\"", "ttl = \"365d\"\nfreshness = { max_age = \"1d\" }"),
         ("ttl = \"365d\"", "ttl = \"365d\"\nstore = \"fraud\""),
+        ("on_error = \"fail\"", "on_error = \"fail\"\nlimits = { rows = 7, deadline = \"9ms\" }"),
         ("[feature_service.churn]", "[feature_service.leaving]"),
         ("\"request:amount\"", "\"request:order_amount\""),
     ] {

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, str::FromStr};
 use serde_json::Value;
 
 use crate::{
-    definition::{About, Freshness, OnError, SourceData, Visible, problem::Located},
+    definition::{About, CallLimits, Freshness, OnError, SourceData, Visible, problem::Located},
     error::{Error, Result},
     name::{FeatureRef, FunctionName, IDENTIFIER_RULE, is_identifier},
     time::Span,
@@ -67,6 +67,7 @@ pub(in crate::definition) struct UseNode<B> {
     pub(in crate::definition) inputs: Vec<Bound<B>>,
     pub(in crate::definition) params: Vec<Bound<Value>>,
     pub(in crate::definition) on_error: OnError,
+    pub(in crate::definition) limits: Option<Located<CallLimits>>,
 }
 
 /// An input or a param, and what it is given.

@@ -226,8 +226,6 @@ fn offsets(offsets: Vec<i32>, rows: usize, length: usize) -> Result<OffsetBuffer
 
 #[cfg(test)]
 mod tests {
-    use proptest::{collection::vec, prelude::*, sample::select};
-
     use super::*;
     use v1::ValuesResult as Values;
 
@@ -360,103 +358,5 @@ mod tests {
         let address = values.as_ptr();
         let array = lift_column(Values::Float64(values), NONE, DataType::Float64, 1000).unwrap();
         assert_eq!(array.to_data().buffers()[0].as_ptr().cast(), address);
-    }
-
-    fn any_offsets(rows: usize) -> impl Strategy<Value = Vec<i32>> {
-        let sorted = vec(0..6_i32, rows).prop_map(|lengths| {
-            let mut end = 0;
-            let ends = lengths.into_iter().map(|length| {
-                end += length;
-                end
-            });
-            std::iter::once(0).chain(ends).collect()
-        });
-        prop_oneof![4 => sorted, 1 => vec(-2..20_i32, 0..rows + 3)]
-    }
-
-    /// As many items as the offsets want; sometimes some more or fewer.
-    fn items<T: Clone + std::fmt::Debug>(
-        offsets: impl Strategy<Value = Vec<i32>>,
-        item: impl Strategy<Value = T> + Clone,
-    ) -> impl Strategy<Value = (Vec<i32>, Vec<T>)> {
-        (offsets, prop_oneof![6 => Just(0), 1 => -2..3_i32]).prop_flat_map(move |(offsets, off)| {
-            let count = offsets.last().map_or(0, |last| (last + off).max(0)) as usize;
-            (Just(offsets), vec(item.clone(), count))
-        })
-    }
-
-    fn any_length(rows: usize) -> impl Strategy<Value = usize> {
-        prop_oneof![6 => Just(rows), 1 => 0..rows + 3]
-    }
-
-    fn any_bitmap(rows: usize) -> impl Strategy<Value = Vec<u8>> {
-        let tidy = vec(any::<u8>(), rows.div_ceil(8)).prop_map(move |mut bytes| {
-            if let Some(last) = bytes.last_mut().filter(|_| !rows.is_multiple_of(8)) {
-                *last &= (1 << (rows % 8)) - 1;
-            }
-            bytes
-        });
-        prop_oneof![4 => tidy, 1 => vec(any::<u8>(), 0..rows.div_ceil(8) + 2)]
-    }
-
-    fn any_strings(rows: usize) -> impl Strategy<Value = v1::VarBytesResult> {
-        let byte = prop_oneof![30 => 0x20..0x7f_u8, 1 => any::<u8>()];
-        items(any_offsets(rows), byte)
-            .prop_map(|(offsets, bytes)| v1::VarBytesResult { offsets, bytes })
-    }
-
-    fn any_values(rows: usize) -> impl Strategy<Value = Values> {
-        let offsets = || any_offsets(rows);
-        let lists = items(offsets(), any::<i64>());
-        let floats = items(offsets(), any::<u32>().prop_map(f32::from_bits));
-        let doubles = items(offsets(), any::<u64>().prop_map(f64::from_bits));
-        let texts = (offsets(), 0..3_usize).prop_flat_map(|(offsets, off)| {
-            let count = offsets.last().map_or(0, |last| *last.max(&0)) as usize + off / 2;
-            (Just(offsets), any_strings(count))
-        });
-        prop_oneof![
-            any_bitmap(rows).prop_map(Values::Boolean),
-            any_length(rows).prop_flat_map(|n| vec(any::<i32>(), n)).prop_map(Values::Int32),
-            any_length(rows).prop_flat_map(|n| vec(any::<i64>(), n)).prop_map(Values::Timestamp),
-            any_length(rows)
-                .prop_flat_map(|n| vec(any::<u64>().prop_map(f64::from_bits), n))
-                .prop_map(Values::Float64),
-            any_strings(rows).prop_map(Values::Utf8),
-            any_strings(rows).prop_map(Values::Binary),
-            lists.prop_map(|(offsets, items)| {
-                Values::ListInt64(v1::VarInt64Result { offsets, items })
-            }),
-            floats.prop_map(|(offsets, items)| {
-                Values::ListFloat32(v1::VarFloat32Result { offsets, items })
-            }),
-            doubles.prop_map(|(offsets, items)| {
-                Values::ListFloat64(v1::VarFloat64Result { offsets, items })
-            }),
-            texts.prop_map(|(offsets, items)| {
-                Values::ListUtf8(v1::VarUtf8Result { offsets, items })
-            }),
-        ]
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2_000))]
-
-        #[test]
-        fn whatever_is_accepted_is_a_valid_array(
-            (rows, values, validity) in (0_usize..20).prop_flat_map(|rows| {
-                let validity = prop_oneof![Just(vec![]), any_bitmap(rows)];
-                (Just(rows), any_values(rows), validity)
-            }),
-            other in select(DataType::ALL.to_vec()),
-            as_declared in prop::bool::weighted(0.95),
-        ) {
-            let data_type = if as_declared { type_of(&values) } else { other };
-            if let Ok(array) = lift_column(values, &validity, data_type, rows) {
-                prop_assert!(array.to_data().validate_full().is_ok());
-                prop_assert_eq!(array.data_type(), &data_type.to_arrow());
-                prop_assert_eq!(array.len(), rows);
-                prop_assert_eq!(&canonical_nan(&array).to_data(), &array.to_data());
-            }
-        }
     }
 }

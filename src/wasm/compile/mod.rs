@@ -215,7 +215,7 @@ impl Ended {
             )
             .with_hint(hint);
         }
-        let last = self.complaint.lines().last().unwrap_or_default();
+        let last = self.complaint.lines().last().unwrap_or("it said nothing");
         let (status, last) = (self.status, shown(last, 1_024));
         Error::invalid(format!("not a transform: the compiler failed on it ({status}): {last}"))
     }

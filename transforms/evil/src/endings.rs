@@ -62,7 +62,7 @@ fn large_frames(x: f64) -> f64 {
 fn memory_in_small_steps(_: &Batch) -> Result<Outcome, Failure> {
     let mut pieces = Vec::new();
     loop {
-        pieces.push(black_box(vec![1_u8; 10_000]));
+        pieces.push(black_box(vec![1_u8; 100_000]));
     }
 }
 

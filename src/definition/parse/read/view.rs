@@ -3,7 +3,7 @@
 use super::{DESCRIPTION, about, check_name, data_type_of};
 use crate::{
     definition::{
-        Freshness, OnError,
+        CallLimits, Freshness, OnError,
         parse::{
             node::{
                 Bound, FeatureNode, FeatureNodes, FeatureViewNode, OnDemandNode, Origin, UseNode,
@@ -34,6 +34,13 @@ const INPUTS: Key = Key::optional("inputs", "inputs = { amount = \"amount_usd\" 
 const REQUESTED: Key = Key::optional("inputs", "inputs = { amount = \"purchases:spend_30d\" }");
 const PARAMS: Key = Key::optional("params", "params = { mean = 37.2 }");
 const ON_ERROR: Key = Key::optional("on_error", "on_error = \"fail\"");
+const LIMITS: Key = Key::optional("limits", "limits = { deadline = \"50ms\" }");
+const DEADLINE: Key = Key::optional("deadline", "deadline = \"50ms\"");
+const MEMORY: Key = Key::optional("memory_bytes", "memory_bytes = 33_554_432");
+const ROWS: Key = Key::optional("rows", "rows = 1_024");
+const INPUT: Key = Key::optional("input_bytes", "input_bytes = 1_048_576");
+const OUTPUT: Key = Key::optional("output_bytes", "output_bytes = 1_048_576");
+const ERROR_TEXT: Key = Key::optional("error_text_bytes", "error_text_bytes = 200");
 const TYPE: Key = Key::required("type", "type = \"float64\"");
 const COLUMN: Key = Key::optional("column", "column = \"spend\"");
 const DEFAULT: Key = Key::optional("default", "default = 0.0");
@@ -64,17 +71,19 @@ fn entities(table: &mut Table) -> Vec<Located<String>> {
 }
 
 fn ttl(table: &mut Table) -> Option<Span> {
-    positive(table, TTL)
+    positive(table, TTL, ANY_AGE)
 }
 
-/// A span of time that is not empty.
-fn positive(table: &mut Table, key: Key) -> Option<Span> {
+const ANY_AGE: &str = "leave it out if rows of any age will do";
+
+/// A span of time that is not empty; what to do instead.
+fn positive(table: &mut Table, key: Key, hint: &str) -> Option<Span> {
     let span: Located<Span> = table.parsed(key)?;
     if span.value.0 > 0 {
         return Some(span.value);
     }
     let error = Error::invalid(format!("{} is 0", table.name_of(key)));
-    table.problems.add(span.at, error.with_hint("leave it out if rows of any age will do"));
+    table.problems.add(span.at, error.with_hint(hint));
     None
 }
 
@@ -87,7 +96,7 @@ fn freshness(view: &mut Table) -> Option<Located<Freshness>> {
     };
     let what = view.name_of(FRESHNESS);
     let mut table = Table::new(what, at, table, view.problems);
-    let max_age = positive(&mut table, MAX_AGE);
+    let max_age = positive(&mut table, MAX_AGE, ANY_AGE);
     let sample = table.count(SAMPLE, 1..=Freshness::MAX_SAMPLE).unwrap_or(Freshness::SAMPLE);
     table.finish();
     Some(Located { value: Freshness { max_age: max_age?, sample }, at })
@@ -98,7 +107,7 @@ fn origin(table: &mut Table) -> Origin {
         return Origin::Function(transform(table, INPUTS, |column| Ok(column.to_owned())));
     }
     table.value(NO_TRANSFORM);
-    for key in [INPUTS, PARAMS, ON_ERROR] {
+    for key in [INPUTS, PARAMS, ON_ERROR, LIMITS] {
         if let (Some(at), Some(_)) = (table.place_of(key), table.value(key)) {
             table.refuse(key, at, "there without \"transform\"", "left out");
         }
@@ -136,7 +145,32 @@ fn transform<B>(
     });
     let words = [("null", OnError::Null), ("fail", OnError::Fail)];
     let on_error = table.word(ON_ERROR, &words).unwrap_or_default();
-    Some(UseNode { function: function?, inputs: inputs?, params: params?, on_error })
+    let limits = limits(table);
+    Some(UseNode { function: function?, inputs: inputs?, params: params?, on_error, limits })
+}
+
+/// The least memory there can be: one page.
+const PAGE: u32 = 64 << 10;
+
+fn limits(view: &mut Table) -> Option<Located<CallLimits>> {
+    let at = view.place_of(LIMITS);
+    let (value, at) = (view.value(LIMITS)?, at?);
+    let Some(table) = value.value.as_table() else {
+        view.refuse(LIMITS, value.at, kind(value.value), "a table");
+        return None;
+    };
+    let what = view.name_of(LIMITS);
+    let mut table = Table::new(what, at, table, view.problems);
+    let limits = CallLimits {
+        deadline: positive(&mut table, DEADLINE, "leave it out to have the project's"),
+        memory_bytes: table.count(MEMORY, PAGE..=u32::MAX),
+        rows: table.count(ROWS, 1..=u32::MAX),
+        input_bytes: table.count(INPUT, 1..=u32::MAX),
+        output_bytes: table.count(OUTPUT, 1..=u32::MAX),
+        error_text_bytes: table.count(ERROR_TEXT, 0..=u32::MAX),
+    };
+    table.finish();
+    Some(Located { value: limits, at })
 }
 
 /// What is bound under a key; nothing where the key is left out, `None` where it is no table.
