@@ -191,15 +191,15 @@ hint: as in freshness = { max_age = "24h", sample = 100 }
     check(
         &[("on_error = \"fail\"", &limited("{ rows = 1_001, memory_bytes = 5, time = 1 }"))],
         r#"
-models.toml:9: rows of the calls of commerce/basket@1.0.0#basket over the project's: limit 1000, requested 1001
+models.toml:8: rows of the calls of commerce/basket@1.0.0#basket over the project's: limit 1000, requested 1001
     limits = { rows = 1_001, memory_bytes = 5, time = 1 }
     ^^^^^^
 hint: the most there is for a call stands in [limits] of unskew.toml
-models.toml:9: "memory_bytes" of "limits" of feature view "basket" is 5 and should be an integer from 65536 to 4294967295
+models.toml:8: "memory_bytes" of "limits" of feature view "basket" is 5 and should be an integer from 65536 to 4294967295
     limits = { rows = 1_001, memory_bytes = 5, time = 1 }
                                             ^
 hint: as in memory_bytes = 33_554_432
-models.toml:9: "limits" of feature view "basket" has no key "time"
+models.toml:8: "limits" of feature view "basket" has no key "time"
     limits = { rows = 1_001, memory_bytes = 5, time = 1 }
                                                ^^^^
 hint: there are: deadline, memory_bytes, rows, input_bytes, output_bytes, error_text_bytes
@@ -208,7 +208,7 @@ hint: there are: deadline, memory_bytes, rows, input_bytes, output_bytes, error_
     check(
         &[("on_error = \"fail\"", &limited("{ deadline = \"0s\" }"))],
         r#"
-models.toml:9: "deadline" of "limits" of feature view "basket" is 0
+models.toml:8: "deadline" of "limits" of feature view "basket" is 0
     limits = { deadline = "0s" }
                           ^^^^
 hint: leave it out to have the project's

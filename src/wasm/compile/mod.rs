@@ -88,9 +88,8 @@ impl Compiler {
                 // process that runs our own program and never a guest's instruction. Wasmtime
                 // checks that it is for an engine of these settings.
                 let component = unsafe { Component::deserialize(engine, code) };
-                component.map_err(|error| {
-                    Error::internal(format!("{} compiles otherwise: {error}", program.display()))
-                })
+                // Only here is it known what the pool has room for.
+                component.map_err(|error| uncompilable(&error))
             }
         }
     }
