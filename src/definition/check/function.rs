@@ -62,7 +62,7 @@ impl<'a> Checker<'a> {
 
     /// The limits of a use, which are not above those of the project.
     pub(super) fn limits<B>(&mut self, used: &UseNode<B>) -> CallLimits {
-        let Some(Located { value: limits, at }) = &used.limits else {
+        let Some(Located { value: limits, at }) = used.limits.as_deref() else {
             return CallLimits::default();
         };
         if let Some((name, most, own)) = limits.looser_than(&self.environment.limits) {

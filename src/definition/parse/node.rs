@@ -67,7 +67,7 @@ pub(in crate::definition) struct UseNode<B> {
     pub(in crate::definition) inputs: Vec<Bound<B>>,
     pub(in crate::definition) params: Vec<Bound<Value>>,
     pub(in crate::definition) on_error: OnError,
-    pub(in crate::definition) limits: Option<Located<CallLimits>>,
+    pub(in crate::definition) limits: Option<Box<Located<CallLimits>>>,
 }
 
 /// An input or a param, and what it is given.

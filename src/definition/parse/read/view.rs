@@ -145,7 +145,7 @@ fn transform<B>(
     });
     let words = [("null", OnError::Null), ("fail", OnError::Fail)];
     let on_error = table.word(ON_ERROR, &words).unwrap_or_default();
-    let limits = limits(table);
+    let limits = limits(table).map(Box::new);
     Some(UseNode { function: function?, inputs: inputs?, params: params?, on_error, limits })
 }
 
