@@ -109,17 +109,33 @@ impl App {
     /// [`crate::error::Kind::NotFound`] before the first `apply`, and those of
     /// [`InForce::load`].
     pub async fn in_force(&self) -> Result<InForce> {
-        let registry = self.registry()?;
+        self.in_force_in(&self.runtime()?, &self.registry()?).await
+    }
+
+    /// As [`App::in_force`], in a runtime and from a registry that go on being used.
+    ///
+    /// # Errors
+    /// Those of [`App::in_force`].
+    pub async fn in_force_in(&self, runtime: &Runtime, registry: &Registry) -> Result<InForce> {
         let newest = registry.newest().await?;
         if newest.is_none() {
             return Err(Error::not_found("nothing is in force: the registry has no snapshot")
                 .with_hint("unskew apply puts the definitions into force"));
         }
-        self.load(newest, &registry).await
+        self.load(newest, registry, runtime).await
     }
 
-    async fn load(&self, snapshot: Option<Snapshot>, registry: &Registry) -> Result<InForce> {
-        InForce::load(&self.config.project.name, snapshot, registry, &self.runtime()?).await
+    /// What a snapshot comes to.
+    ///
+    /// # Errors
+    /// Those of [`InForce::load`].
+    pub async fn load(
+        &self,
+        snapshot: Option<Snapshot>,
+        registry: &Registry,
+        runtime: &Runtime,
+    ) -> Result<InForce> {
+        InForce::load(&self.config.project.name, snapshot, registry, runtime).await
     }
 
     /// The sources of what is in force, ready to be read.
@@ -128,7 +144,8 @@ impl App {
     /// Those of [`Sources::open`].
     pub async fn sources(&self, in_force: &InForce, resources: &Resources) -> Result<Sources> {
         let definitions = &in_force.state.definitions;
-        let read = definitions.feature_views.values().map(|view| view.source.as_str());
+        let views = definitions.feature_views.values();
+        let read: Vec<&str> = views.map(|view| view.source.as_str()).collect();
         Sources::open(session(resources)?, &self.root, &definitions.sources, read).await
     }
 

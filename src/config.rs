@@ -14,6 +14,7 @@ use crate::{
     materialize::DEFAULT_STORE,
     name::{IDENTIFIER_RULE, is_identifier},
     online::{Credentials, RedisOptions, RedisUrl, Secret},
+    server::Settings,
     time::Span,
     wasm::Limits,
 };
@@ -36,6 +37,9 @@ pub struct Config {
     /// What a transform may use at the most.
     #[serde(default)]
     pub limits: Limits,
+    /// What `unskew serve` takes, and how long it waits.
+    #[serde(default)]
+    pub server: Settings,
 }
 
 /// `[project]`.

@@ -40,7 +40,11 @@ const QUARANTINES: &[(&[&str], &[&str], &str)] = &[
     ),
     (&["datafusion"], &["offline"], "the engine of the offline path can be replaced"),
     (&["heed", "redis", "rustls"], &["online"], "an online store is known by its contract alone"),
-    (&["axum", "tower", "tower_http"], &["server"], "answers are made without HTTP"),
+    (
+        &["axum", "tower", "tower_http", "hyper", "hyper_util", "utoipa", "utoipa_axum"],
+        &["server"],
+        "answers are made without HTTP",
+    ),
     (
         &["object_store"],
         &["registry", "offline"],

@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     name::FeatureRef,
     serve::{FeatureServer, Request},
-    server::OnlineFeatures,
+    server::{Remarks, answer_body},
     time::Timestamp,
 };
 
@@ -98,13 +98,16 @@ impl Get {
         let request = Request {
             wanted: self.wanted.wanted(),
             max_rows: self.entities.len(),
+            partial: false,
             entities,
             full_names: self.wanted.full_names(),
             event_time: self.event_time.unwrap_or_else(Timestamp::now),
         };
-        let answer = server.answer(&request).await?;
-        let body = OnlineFeatures::new(answer, server.in_force().sequence);
-        serde_json::to_value(body).map_err(|error| Error::internal(format!("no JSON: {error}")))
+        let prepared = server.prepare(&request.wanted, request.full_names)?;
+        let answer = server.answer(&prepared, &request).await?;
+        let body = answer_body(&answer, server.in_force().sequence, &Remarks::default());
+        serde_json::from_slice(&body)
+            .map_err(|error| Error::internal(format!("an answer is no JSON: {error}")))
     }
 }
 

@@ -42,6 +42,7 @@ pub struct OnDemand {
 #[derive(Debug)]
 struct Slot {
     column: String,
+    field: Arc<ArrowField>,
     data_type: DataType,
     default: Option<ArrayRef>,
 }
@@ -103,8 +104,8 @@ impl OnDemand {
         let mut errors = BTreeMap::new();
         let mut columns = Columns::of(&working);
         for slot in &self.stored {
-            let raw = columns.take(&slot.column)?;
-            columns.put(slot, slot.fill(raw, &mut missing)?);
+            let raw = columns.find(&slot.column)?;
+            *raw = slot.fill(Arc::clone(raw), &mut missing)?;
         }
         for step in &self.steps {
             let evaluated = step.evaluation.run(&columns.batch()?)?;
@@ -150,7 +151,9 @@ impl Slot {
     fn new(view: &str, name: &str, feature: &Feature) -> Result<Self> {
         let reference = FeatureRef { view: view.to_owned(), feature: name.to_owned() };
         let default = feature.default.as_ref().map(crate::value::Scalar::to_array).transpose()?;
-        Ok(Self { column: reference.to_string(), data_type: feature.data_type, default })
+        let (column, data_type) = (reference.to_string(), feature.data_type);
+        let field = Arc::new(ArrowField::new(&column, data_type.to_arrow(), true));
+        Ok(Self { column, field, data_type, default })
     }
 
     fn fill(&self, raw: ArrayRef, missing: &mut BTreeMap<String, NullBuffer>) -> Result<ArrayRef> {
@@ -173,6 +176,8 @@ struct Columns {
     rows: usize,
     fields: Vec<Arc<ArrowField>>,
     arrays: Vec<ArrayRef>,
+    /// Where to look first: columns are looked for in much the order that they stand in.
+    next: usize,
 }
 
 impl Columns {
@@ -181,21 +186,21 @@ impl Columns {
             rows: batch.num_rows(),
             fields: batch.schema().fields().iter().cloned().collect(),
             arrays: batch.columns().to_vec(),
+            next: 0,
         }
     }
 
-    fn take(&mut self, name: &str) -> Result<ArrayRef> {
-        let place =
-            self.fields.iter().position(|field| field.name() == name).ok_or_else(|| {
-                Error::internal(format!("the working batch lacks column \"{name}\""))
-            })?;
-        self.fields.remove(place);
-        Ok(self.arrays.remove(place))
+    fn find(&mut self, name: &str) -> Result<&mut ArrayRef> {
+        let mut places = (self.next..self.fields.len()).chain(0..self.next);
+        let place = places.find(|place| self.fields[*place].name() == name);
+        let place = place
+            .ok_or_else(|| Error::internal(format!("the working batch lacks column \"{name}\"")))?;
+        self.next = place + 1;
+        Ok(&mut self.arrays[place])
     }
 
     fn put(&mut self, slot: &Slot, array: ArrayRef) {
-        let field = ArrowField::new(&slot.column, slot.data_type.to_arrow(), true);
-        self.fields.push(Arc::new(field));
+        self.fields.push(Arc::clone(&slot.field));
         self.arrays.push(array);
     }
 
@@ -339,8 +344,9 @@ features = { value = { type = "int64", column = "one", default = 5 } }
             };
             let field = field("x", data_type, true);
             let default = crate::value::Scalar::from_json(&text, data_type).unwrap();
+            let default = Some(default.to_array().unwrap());
             let slot =
-                Slot { column: field.name, data_type, default: Some(default.to_array().unwrap()) };
+                Slot { field: Arc::new(field.to_arrow()), column: field.name, data_type, default };
             let filled = slot.fill(nulls.unwrap(), &mut BTreeMap::new()).unwrap();
             let expected =
                 crate::value::column_from_json(&[text.clone(), text.clone(), text], data_type);

@@ -98,6 +98,7 @@ fn environment(transforms: &BTreeMap<TransformName, Arc<Transform>>) -> Environm
     Environment {
         sources: ["orders", "late", "visits"].map(|name| (name.to_owned(), columns())).into(),
         transforms: transforms.iter().map(pinned).collect(),
+        stores: ["weak".to_owned()].into(),
         ..Environment::default()
     }
 }

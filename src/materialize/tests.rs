@@ -127,8 +127,11 @@ impl Shop {
             full_names: true,
             event_time: Timestamp(i64::MAX),
             max_rows: 3,
+            partial: false,
         };
-        let answer = server.answer(&request).await.map_err(Error::from).unwrap();
+        let prepared = server.prepare(&request.wanted, request.full_names);
+        let prepared = prepared.map_err(Error::from).unwrap();
+        let answer = server.answer(&prepared, &request).await.map_err(Error::from).unwrap();
         crate::value::column_to_json(&answer.columns.last().unwrap().values).into()
     }
 }

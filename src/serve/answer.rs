@@ -1,10 +1,13 @@
 //! What the feature server answers.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use arrow::array::ArrayRef;
 
-use crate::{digest::Digest, name::FeatureRef, time::Timestamp};
+use crate::{name::FeatureRef, time::Timestamp};
 
 /// How a value of the answer came to be; the words are Feast's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,19 +48,42 @@ pub struct Answer {
     pub columns: Vec<AnswerColumn>,
     /// Rows for which an on-demand view's function had no value: view, row, message.
     pub errors: Vec<(String, u32, String)>,
+    /// The views whose store failed, with what it said: what is of them, or computed from them, is
+    /// null and [`Status::Invalid`].
+    pub unavailable: BTreeMap<String, String>,
+}
+
+impl Answer {
+    /// The views that the features are of, each once, in the order of their first feature.
+    pub fn views(&self) -> impl Iterator<Item = &str> {
+        let features = self.columns.iter().filter_map(|column| column.feature.as_ref());
+        let mut seen = BTreeSet::new();
+        features
+            .map(|feature| feature.reference.view.as_str())
+            .filter(move |view| seen.insert(*view))
+    }
+}
+
+/// The feature that a column of an answer is.
+#[derive(Debug, PartialEq, Eq)]
+pub struct AnswerFeature {
+    /// Which.
+    pub reference: FeatureRef,
+    /// Its fingerprint, as text.
+    pub fingerprint: String,
 }
 
 /// One column of an answer: a value, a status and a time for every entity row.
 #[derive(Debug)]
 pub struct AnswerColumn {
     /// Its name in the answer.
-    pub name: String,
-    /// The feature, with its fingerprint; `None` for a join key.
-    pub feature: Option<(FeatureRef, Digest)>,
+    pub name: Arc<str>,
+    /// The feature; `None` for a join key.
+    pub feature: Option<Arc<AnswerFeature>>,
     /// The values, defaults filled in.
     pub values: ArrayRef,
     /// How each came to be, whatever default stands there.
-    pub statuses: Vec<Status>,
+    pub statuses: Arc<Vec<Status>>,
     /// The event time of the row each comes from; the epoch where there is none; the request's
     /// time for on-demand features.
     pub event_timestamps: Arc<Vec<Timestamp>>,
@@ -67,14 +93,4 @@ pub struct AnswerColumn {
     /// The rows whose stored value was computed by another definition than the one in force: the
     /// view has to be materialized again before the fingerprint holds for them.
     pub computed_by_other_definition: Arc<BTreeSet<u32>>,
-}
-
-impl AnswerColumn {
-    /// How many values have each status; statuses that none has are left out.
-    pub fn statuses(&self) -> impl Iterator<Item = (Status, u64)> {
-        Status::ALL.into_iter().filter_map(|status| {
-            let values = self.statuses.iter().filter(|other| **other == status).count() as u64;
-            (values > 0).then_some((status, values))
-        })
-    }
 }

@@ -2,18 +2,35 @@
 //! computation as training datasets. No HTTP here.
 
 mod answer;
+mod live;
+mod meters;
 mod prepared;
 mod request;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
-pub use answer::{Answer, AnswerColumn, Status};
+use arc_swap::ArcSwap;
+
+pub use answer::{Answer, AnswerColumn, AnswerFeature, Status};
+pub use live::Live;
+pub use meters::stage;
 pub use prepared::Prepared;
 pub use request::{Class, Refused, Request};
 
-use crate::{definition::retrieval::Wanted, evaluate::InForce, online::Stores};
+use arrow::array::{ArrayRef, Int64Array};
+
+use crate::{
+    definition::retrieval::Wanted,
+    error::{Error, Result},
+    evaluate::InForce,
+    online::{EntityKeys, Lookup, Stores, ViewId},
+    value::{DataType, Field},
+};
 
 /// Answers requests from what is in force and what is stored.
 #[derive(Debug)]
@@ -23,12 +40,20 @@ pub struct FeatureServer {
     /// The plan of every service, by its name and whether full feature names are wanted: nothing
     /// has to be planned, and nothing locked, when a request names a service.
     services: BTreeMap<(String, bool), Arc<Prepared>>,
+    /// The plans of the lists of features that were asked for lately, without and with full names.
+    lists: [ArcSwap<Plans>; 2],
 }
+
+type Plans = HashMap<Arc<Wanted>, Arc<Prepared>>;
+
+/// The most lists of features whose plans are kept: models ask for the same ones again and again.
+const MAX_LISTS: usize = 256;
 
 impl FeatureServer {
     /// Prepares to serve.
     pub fn new(in_force: Arc<InForce>, stores: Stores) -> Self {
-        let mut server = Self { in_force, stores, services: BTreeMap::new() };
+        let mut server =
+            Self { in_force, stores, services: BTreeMap::new(), lists: Default::default() };
         for name in server.in_force.state.definitions.feature_services.keys() {
             for full_names in [false, true] {
                 let wanted = Wanted::Service(name.clone());
@@ -52,11 +77,37 @@ impl FeatureServer {
         &self.stores
     }
 
+    /// Asks every store for a row that no store has, and gives the errors of those that fail.
+    ///
+    /// # Errors
+    /// None in practice: the key is a sound one.
+    pub async fn failing_stores(&self) -> Result<Vec<Error>> {
+        let field = Field {
+            name: "is_it_there".to_owned(),
+            data_type: DataType::Int64,
+            nullable: false,
+            documentation: String::new(),
+        };
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![0]));
+        let keys = EntityKeys::encode(&[field], &[column])?;
+        let views = [ViewId::of(&self.in_force.project, "")];
+        let lookup = Lookup { views: &views, keys: &keys };
+        let stores: Vec<Option<&str>> = self.stores.all().map(|(name, _)| name).collect();
+        let lookups: Vec<_> = stores.iter().map(|name| (*name, lookup)).collect();
+        let found = stores.iter().zip(self.stores.read(&lookups).await);
+        let failing = found.filter_map(|(name, rows)| match (rows, name) {
+            (Ok(_), _) => None,
+            (Err(error), Some(name)) => Some(error.context(format!("online store {name}"))),
+            (Err(error), None) => Some(error.context("the online store")),
+        });
+        Ok(failing.collect())
+    }
+
     fn plan(&self, wanted: &Wanted, full_names: bool) -> Result<Prepared, Refused> {
         Prepared::new(&self.in_force, wanted, full_names)
     }
 
-    /// The plan of a request: made before for services, now for lists of features.
+    /// The plan of a request: made before for services, and kept for lists of features.
     ///
     /// # Errors
     /// [`Refused`] as [`Prepared::new`].
@@ -66,17 +117,31 @@ impl FeatureServer {
         {
             return Ok(Arc::clone(prepared));
         }
-        self.plan(wanted, full_names).map(Arc::new)
+        let plans = &self.lists[usize::from(full_names)];
+        if let Some(prepared) = plans.load().get(wanted) {
+            return Ok(Arc::clone(prepared));
+        }
+        let prepared = Arc::new(self.plan(wanted, full_names)?);
+        let wanted = Arc::new(wanted.clone());
+        plans.rcu(|before| {
+            let mut plans = match before.len() < MAX_LISTS {
+                true => Plans::clone(before),
+                // Whoever asks for ever new lists gets no faster answers, and no more memory.
+                false => Plans::new(),
+            };
+            plans.insert(Arc::clone(&wanted), Arc::clone(&prepared));
+            plans
+        });
+        Ok(prepared)
     }
 
-    /// Answers a request.
+    /// Answers a request by its plan ([`FeatureServer::prepare`]).
     ///
     /// # Errors
     /// [`Refused`]: whatever is wrong with the request, by class; a store that does not answer and
     /// a transform that fails as a whole are of class [`Class::Failed`].
-    pub async fn answer(&self, request: &Request) -> Result<Answer, Refused> {
-        let prepared = self.prepare(&request.wanted, request.full_names)?;
-        let rows = request.read(&prepared)?;
-        Ok(prepared.answer(&self.stores, rows).await?)
+    pub async fn answer(&self, prepared: &Prepared, request: &Request) -> Result<Answer, Refused> {
+        let rows = request.read(prepared)?;
+        Ok(prepared.answer(&self.stores, rows, request.partial).await?)
     }
 }

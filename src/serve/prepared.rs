@@ -3,20 +3,27 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Instant,
 };
 
 use arrow::{
-    array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray},
+    array::{
+        Array, ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, new_null_array,
+    },
+    buffer::NullBuffer,
     datatypes::{Field as ArrowField, Schema},
 };
 
-use super::{Answer, AnswerColumn, Class, Refused, Status, request::EntityRows};
+use super::{
+    Answer, AnswerColumn, AnswerFeature, Class, Refused, Status,
+    meters::{ViewMeters, stage},
+    request::EntityRows,
+};
 use crate::{
     definition::{
-        FeatureView, Visible,
+        FeatureView, Input, Visible,
         retrieval::{EVENT_TIME, Output, Retrieval, ViewRead, Wanted},
     },
-    digest::Digest,
     error::{Error, Kind, Result},
     evaluate::{Computed, InForce, OnDemand},
     name::FeatureRef,
@@ -39,6 +46,8 @@ pub struct Prepared {
     groups: Vec<Group>,
     on_demand: OnDemand,
     outputs: Vec<Target>,
+    /// The meters of the views that the outputs are of.
+    meters: BTreeMap<String, ViewMeters>,
 }
 
 #[derive(Debug)]
@@ -59,23 +68,24 @@ struct StoredView {
     definition: FingerprintPrefix,
     stored: StoredColumns,
     schema: ValueSchema,
-    /// `view:feature`, the name in the working batch, for each of the features.
-    features: Vec<String>,
+    /// The column of the working batch for each of the features: `view:feature`.
+    features: Vec<Arc<ArrowField>>,
 }
 
 /// A feature of the answer.
 #[derive(Debug)]
 struct Target {
-    reference: FeatureRef,
+    feature: Arc<AnswerFeature>,
+    /// The stored views that its values come from.
+    reads: BTreeSet<String>,
     column: String,
-    name: String,
-    fingerprint: Digest,
+    name: Arc<str>,
     has_default: bool,
 }
 
 /// What the store had for a view.
 struct Found {
-    statuses: Vec<Status>,
+    statuses: Arc<Vec<Status>>,
     event_timestamps: Arc<Vec<Timestamp>>,
     other_definition: Arc<BTreeSet<u32>>,
 }
@@ -94,16 +104,20 @@ impl Prepared {
                 .with_hint("set online = true in its definition, apply, and materialize it")
                 .into());
         }
-        let targets = retrieval.outputs.iter().map(|output| Target::new(output, in_force));
+        let reads = reads(&retrieval);
+        let targets = retrieval.outputs.iter().map(|output| Target::new(output, &reads, in_force));
         let requesting = retrieval.steps.iter().filter(|step| {
             let mut inputs = step.view.transform.inputs.values();
-            inputs.any(|input| matches!(input, crate::definition::Input::Request(..)))
+            inputs.any(|input| matches!(input, Input::Request(..)))
         });
+        let outputs: Vec<Target> = targets.collect::<Result<_>>()?;
+        let views = outputs.iter().map(|target| target.feature.reference.view.as_str());
         Ok(Self {
+            meters: views.map(|view| (view.to_owned(), ViewMeters::new(view))).collect(),
             request_views: requesting.map(|step| step.name.to_owned()).collect(),
             groups: groups(&retrieval.views, in_force)?,
             on_demand: OnDemand::new(&retrieval, &in_force.library)?,
-            outputs: targets.collect::<Result<_>>()?,
+            outputs,
             join_keys: retrieval.join_keys,
             request: retrieval.request,
         })
@@ -112,6 +126,11 @@ impl Prepared {
     /// The join keys of the entity rows, with their types.
     pub fn join_keys(&self) -> &BTreeMap<String, DataType> {
         &self.join_keys
+    }
+
+    /// The views that the features of the answer are of.
+    pub fn views(&self) -> impl Iterator<Item = &str> {
+        self.meters.keys().map(String::as_str)
     }
 
     /// The request columns of the entity rows, with their types.
@@ -138,18 +157,36 @@ impl Prepared {
     ///
     /// # Errors
     /// Those of the store and of the transforms.
-    pub(super) async fn answer(&self, stores: &Stores, entities: EntityRows) -> Result<Answer> {
-        let mut found = BTreeMap::new();
+    pub(super) async fn answer(
+        &self,
+        stores: &Stores,
+        entities: EntityRows,
+        partial: bool,
+    ) -> Result<Answer> {
+        let begun = Instant::now();
+        let (mut found, mut unavailable) = (BTreeMap::new(), BTreeMap::new());
         let mut working = Working::new(&entities);
         let read = self.read(stores, &entities).await?;
         for (group, rows) in self.groups.iter().zip(read) {
-            let rows = rows?;
+            let rows = match rows {
+                Err(error) if partial => {
+                    let views = group.views.iter().map(|view| view.name.clone());
+                    unavailable.extend(views.map(|view| (view, error.to_string())));
+                    ReadRows::nothing(group.ids.len(), entities.rows)
+                }
+                rows => rows?,
+            };
             for (place, view) in group.views.iter().enumerate() {
                 found.insert(view.name.as_str(), view.take(place, &rows, &entities, &mut working)?);
             }
         }
+        stage("store", begun);
+        let since = Instant::now();
         let computed = self.on_demand.run_in_turn(working.batch()?).await?;
-        self.assemble(&entities, &found, &computed)
+        let answer = self.assemble(&entities, &found, &computed, unavailable);
+        stage("compute", since);
+        self.meters.values().for_each(|meters| meters.took(begun));
+        answer
     }
 
     /// What each group finds, all of them in one read; an error for the groups whose store fails.
@@ -177,34 +214,56 @@ impl Prepared {
         entities: &EntityRows,
         found: &BTreeMap<&str, Found>,
         computed: &Computed,
+        unavailable: BTreeMap<String, String>,
     ) -> Result<Answer> {
         let none = Arc::new(BTreeSet::new());
         let epoch = Arc::new(vec![Timestamp(0); entities.rows]);
         let now = Arc::new(vec![entities.event_time; entities.rows]);
+        let present = Arc::new(vec![Status::Present; entities.rows]);
+        let schema = computed.batch.schema_ref();
+        let mut next = 0;
         let keys =
             self.join_keys.keys().filter_map(|name| Some((name, entities.columns.get(name)?)));
         let mut columns: Vec<AnswerColumn> = keys
             .map(|(name, values)| AnswerColumn {
-                name: name.clone(),
+                name: name.as_str().into(),
                 feature: None,
                 values: Arc::clone(values),
-                statuses: vec![Status::Present; entities.rows],
+                statuses: Arc::clone(&present),
                 event_timestamps: Arc::clone(&epoch),
                 defaulted: false,
                 computed_by_other_definition: Arc::clone(&none),
             })
             .collect();
         for target in &self.outputs {
-            let stored = found.get(target.reference.view.as_str());
-            let statuses = target.statuses(stored, computed, entities.rows);
-            let values = computed.batch.column_by_name(&target.column).ok_or_else(|| {
+            let view = target.feature.reference.view.as_str();
+            let stored = found.get(view);
+            let mut statuses =
+                target.statuses(stored.map_or(&present, |found| &found.statuses), computed);
+            let lost = target.reads.iter().any(|view| unavailable.contains_key(view));
+            if lost {
+                statuses = Arc::new(vec![Status::Invalid; entities.rows]);
+            }
+            // Features of a view are mostly asked for side by side.
+            let mut places = (next..schema.fields().len()).chain(0..next);
+            let place = places.find(|place| *schema.field(*place).name() == target.column);
+            let place = place.ok_or_else(|| {
                 Error::internal(format!("the working batch lacks \"{}\"", target.column))
             })?;
+            next = place + 1;
+            if let Some(meters) = self.meters.get(view) {
+                meters.count(&statuses);
+            }
             columns.push(AnswerColumn {
-                name: target.name.clone(),
-                feature: Some((target.reference.clone(), target.fingerprint)),
-                values: Arc::clone(values),
-                defaulted: target.has_default
+                name: Arc::clone(&target.name),
+                feature: Some(Arc::clone(&target.feature)),
+                values: match lost {
+                    // No default stands for what may well be there.
+                    true => new_null_array(schema.field(place).data_type(), entities.rows),
+                    false => Arc::clone(computed.batch.column(place)),
+                },
+                defaulted: !lost
+                    && target.has_default
                     && statuses.iter().any(|status| *status != Status::Present),
                 statuses,
                 event_timestamps: Arc::clone(stored.map_or(&now, |found| &found.event_timestamps)),
@@ -216,42 +275,75 @@ impl Prepared {
         let errors = computed.errors.iter().flat_map(|(view, errors)| {
             errors.iter().map(|error| (view.clone(), error.row, error.message.clone()))
         });
-        Ok(Answer { columns, errors: errors.collect() })
+        Ok(Answer { columns, errors: errors.collect(), unavailable })
     }
 }
 
 impl Target {
-    fn new(output: &Output<'_>, in_force: &InForce) -> Result<Self> {
+    fn new(
+        output: &Output<'_>,
+        reads: &BTreeMap<&str, BTreeSet<String>>,
+        in_force: &InForce,
+    ) -> Result<Self> {
         let fingerprint = in_force.fingerprints.feature(&output.reference).ok_or_else(|| {
             Error::internal(format!("feature {} has no fingerprint", output.reference))
         })?;
         Ok(Self {
             column: output.reference.to_string(),
-            reference: output.reference.clone(),
-            name: output.name.clone(),
-            fingerprint,
+            reads: reads.get(output.reference.view.as_str()).cloned().unwrap_or_default(),
+            feature: Arc::new(AnswerFeature {
+                reference: output.reference.clone(),
+                fingerprint: fingerprint.to_string(),
+            }),
+            name: output.name.as_str().into(),
             has_default: output.feature.default.is_some(),
         })
     }
 
-    fn statuses(&self, stored: Option<&Found>, computed: &Computed, rows: usize) -> Vec<Status> {
-        let mut statuses = match stored {
-            Some(found) => found.statuses.clone(),
-            None => vec![Status::Present; rows],
-        };
+    /// What became of each row, from how its view's row was found; the same list where nothing
+    /// more is to be said.
+    fn statuses(&self, found: &Arc<Vec<Status>>, computed: &Computed) -> Arc<Vec<Status>> {
+        let mut statuses = Arc::clone(found);
         if let Some(missing) = computed.missing.get(&self.column) {
-            for (row, status) in statuses.iter_mut().enumerate() {
-                if *status == Status::Present && missing.is_null(row) {
-                    *status = Status::NullValue;
-                }
+            let is_news = |(row, status): (usize, &Status)| {
+                *status == Status::Present && missing.is_null(row)
+            };
+            if statuses.iter().enumerate().any(is_news) {
+                let statuses: &mut Vec<Status> = Arc::make_mut(&mut statuses);
+                mark_null(statuses, missing);
             }
         }
-        for error in computed.errors.get(&self.reference.view).into_iter().flatten() {
-            if let Some(status) = statuses.get_mut(error.row as usize) {
+        for error in computed.errors.get(&self.feature.reference.view).into_iter().flatten() {
+            if let Some(status) = Arc::make_mut(&mut statuses).get_mut(error.row as usize) {
                 *status = Status::Invalid;
             }
         }
         statuses
+    }
+}
+
+/// The stored views that the features of each view come from, itself or by way of others.
+fn reads<'a>(retrieval: &Retrieval<'a>) -> BTreeMap<&'a str, BTreeSet<String>> {
+    let stored = retrieval.views.iter().map(|read| (read.name, [read.name.to_owned()].into()));
+    let mut reads: BTreeMap<&str, BTreeSet<String>> = stored.collect();
+    // Each step comes after those it reads.
+    for step in &retrieval.steps {
+        let inputs = step.view.transform.inputs.values();
+        let views = inputs.filter_map(|input| match input {
+            Input::Feature(reference) => reads.get(reference.view.as_str()),
+            _ => None,
+        });
+        let all: BTreeSet<String> = views.flatten().cloned().collect();
+        reads.insert(step.name, all);
+    }
+    reads
+}
+
+fn mark_null(statuses: &mut [Status], missing: &NullBuffer) {
+    for (row, status) in statuses.iter_mut().enumerate() {
+        if *status == Status::Present && missing.is_null(row) {
+            *status = Status::NullValue;
+        }
     }
 }
 
@@ -344,7 +436,13 @@ impl StoredView {
             ttl: read.view.ttl,
             visible: visibility(read.view, in_force),
             definition: FingerprintPrefix::from(&StoredColumns::new(all).definition(&rows)?),
-            features: read.features.keys().map(|name| column(name)).collect(),
+            features: read
+                .features
+                .iter()
+                .map(|(name, feature)| {
+                    Arc::new(ArrowField::new(column(name), feature.data_type.to_arrow(), true))
+                })
+                .collect(),
             schema: ValueSchema::new(stored.fields())?,
             stored,
         })
@@ -381,10 +479,10 @@ impl StoredView {
         }
         let columns = self.schema.decode(values.into_iter())?;
         for (name, column) in self.features.iter().zip(self.stored.spread(&columns)) {
-            working.put(name, column);
+            working.put(Arc::clone(name), column);
         }
         Ok(Found {
-            statuses,
+            statuses: Arc::new(statuses),
             event_timestamps: Arc::new(event_timestamps),
             other_definition: Arc::new(other_definition),
         })
@@ -411,7 +509,7 @@ fn visibility(view: &FeatureView, in_force: &InForce) -> Visible {
 /// The working batch in the making.
 struct Working {
     rows: usize,
-    fields: Vec<ArrowField>,
+    fields: Vec<Arc<ArrowField>>,
     columns: Vec<ArrayRef>,
 }
 
@@ -419,15 +517,17 @@ impl Working {
     fn new(entities: &EntityRows) -> Self {
         let mut working = Self { rows: entities.rows, fields: Vec::new(), columns: Vec::new() };
         for (name, column) in &entities.columns {
-            working.put(name, Arc::clone(column));
+            let field = ArrowField::new(name, column.data_type().clone(), true);
+            working.put(Arc::new(field), Arc::clone(column));
         }
         let times = TimestampMicrosecondArray::from_value(entities.event_time.0, entities.rows);
-        working.put(EVENT_TIME, Arc::new(times.with_timezone("UTC")));
+        let field = ArrowField::new(EVENT_TIME, DataType::Timestamp.to_arrow(), true);
+        working.put(Arc::new(field), Arc::new(times.with_timezone("UTC")));
         working
     }
 
-    fn put(&mut self, name: &str, column: ArrayRef) {
-        self.fields.push(ArrowField::new(name, column.data_type().clone(), true));
+    fn put(&mut self, field: Arc<ArrowField>, column: ArrayRef) {
+        self.fields.push(field);
         self.columns.push(column);
     }
 

@@ -27,6 +27,8 @@ pub struct Request {
     pub event_time: Timestamp,
     /// The most rows the request may have.
     pub max_rows: usize,
+    /// Whether an answer may lack the views whose store fails.
+    pub partial: bool,
 }
 
 /// Why a request is refused.

@@ -7,10 +7,11 @@ use tempfile::{TempDir, tempdir};
 
 use super::*;
 use crate::{
+    error::Kind,
     evaluate::testing::in_force,
     materialize::push,
     name::FeatureRef,
-    online::{EmbeddedOptions, EmbeddedStore},
+    online::{EmbeddedOptions, EmbeddedStore, OnlineStore, UnopenedStore},
     time::Timestamp,
     value::column_to_json,
 };
@@ -89,7 +90,8 @@ impl Shop {
 
     async fn answer(&self, request: &Request) -> Result<Answer, Refused> {
         let server = FeatureServer::new(Arc::new(in_force(VIEWS)), (*self.store).clone().into());
-        server.answer(request).await
+        let prepared = server.prepare(&request.wanted, request.full_names)?;
+        server.answer(&prepared, request).await
     }
 }
 
@@ -120,6 +122,7 @@ fn request(wanted: Wanted, entities: Value, event_time: i64) -> Request {
         full_names: false,
         event_time: Timestamp(event_time),
         max_rows: 3,
+        partial: false,
     }
 }
 
@@ -127,7 +130,7 @@ fn request(wanted: Wanted, entities: Value, event_time: i64) -> Request {
 fn told(answer: &Answer) -> Vec<String> {
     let column = |column: &AnswerColumn| {
         let values = column_to_json(&column.values);
-        let rows = values.iter().zip(&column.statuses).zip(&*column.event_timestamps);
+        let rows = values.iter().zip(&*column.statuses).zip(&*column.event_timestamps);
         let rows: Vec<String> = rows
             .map(|((value, status), time)| format!("{value} {} {}", status.as_str(), time.0))
             .collect();
@@ -201,12 +204,12 @@ async fn join_keys_come_first_and_features_as_they_were_asked_for() {
             "one: 7 PRESENT 105",
         ]
     );
-    let told_of = |name: &str| answer.columns.iter().find(|column| column.name == name).unwrap();
+    let told_of = |name: &str| answer.columns.iter().find(|column| *column.name == *name).unwrap();
     assert!(told_of("customer_id").feature.is_none());
-    assert_eq!(told_of("two").feature.as_ref().unwrap().0.to_string(), "again:two");
+    assert_eq!(told_of("two").feature.as_ref().unwrap().reference.to_string(), "again:two");
     request.full_names = true;
     let answer = shop.answer(&request).await.unwrap();
-    assert_eq!(answer.columns[2].name, "again__two");
+    assert_eq!(&*answer.columns[2].name, "again__two");
 }
 
 #[tokio::test]
@@ -232,8 +235,8 @@ async fn errors_and_defaults_are_told_beside_the_values() {
     assert_eq!(answer.errors, [("three".to_owned(), 1, "no eight".to_owned())]);
     let defaulted: Vec<bool> = answer.columns.iter().map(|column| column.defaulted).collect();
     assert_eq!(defaulted, [false, true, false, false]);
-    let statuses: Vec<_> = answer.columns[1].statuses().collect();
-    assert_eq!(statuses, [(Status::Present, 2), (Status::Invalid, 1)]);
+    let statuses = [Status::Present, Status::Invalid, Status::Present];
+    assert_eq!(*answer.columns[1].statuses, statuses);
 }
 
 #[tokio::test]
@@ -265,6 +268,34 @@ async fn rows_of_another_definition_are_told() {
     // A row that cannot be seen gives no value that could be another.
     let answer = shop.answer(&request(wanted, ids, 99)).await.unwrap();
     assert!(answer.columns.iter().all(|column| column.computed_by_other_definition.is_empty()));
+}
+
+#[tokio::test]
+async fn a_store_that_fails_takes_only_its_views_with_it() {
+    let folder = tempdir().unwrap();
+    let options = EmbeddedOptions { map_size: 1 << 20, ..EmbeddedOptions::default() };
+    let store = EmbeddedStore::open(folder.path(), options).unwrap();
+    let declarations =
+        VIEWS.replace("[feature_view.spend]\n", "[feature_view.spend]\nstore = \"weak\"\n");
+    let in_force = Arc::new(in_force(&declarations));
+    let weak: Arc<dyn OnlineStore> =
+        Arc::new(UnopenedStore(Error::unavailable("the disk is gone")));
+    let named = [("weak".to_owned(), weak)].into();
+    let server = FeatureServer::new(in_force, Stores::new(Arc::new(store), named));
+    let entities = json!({"customer_id": [1], "word": ["x"]});
+    let wanted = features(&["visit:seen", "spend:total", "again:one"]);
+    let mut request = request(wanted, entities, 105);
+    let prepared = server.prepare(&request.wanted, false).unwrap();
+    let refused = server.answer(&prepared, &request).await.unwrap_err();
+    assert_eq!((refused.class, refused.error.kind()), (Class::Failed, Kind::Unavailable));
+    request.partial = true;
+    let answer = server.answer(&prepared, &request).await.unwrap();
+    assert_eq!(
+        told(&answer)[1..],
+        ["seen: null NOT_FOUND 0", "total: null INVALID 0", "one: null INVALID 105"]
+    );
+    assert_eq!(answer.unavailable, [("spend".to_owned(), "the disk is gone".to_owned())].into());
+    assert_eq!(server.failing_stores().await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -4,12 +4,11 @@
 //! class of an exception, which the Feast client raises. It is never 500: the client calls again on
 //! 500 and hides the message.
 
-use std::any::Any;
+use std::{any::Any, time::Duration};
 
 use axum::{
     Json,
-    extract::rejection::JsonRejection,
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::json;
@@ -19,26 +18,89 @@ use crate::{
     serve::{Class, Refused},
 };
 
+/// The exception that any refusal without one of its own is raised as.
+const GENERAL: &str = "FeastError";
+
+/// When to try again where nobody knows when it will be better.
+const SOON: Duration = Duration::from_secs(1);
+
 /// A response that is an error.
 #[derive(Debug)]
 pub(super) struct Failure {
     status: StatusCode,
-    body: serde_json::Value,
+    class: &'static str,
+    message: String,
+    /// When it may be tried again.
+    retry_after: Option<Duration>,
 }
 
 impl Failure {
-    fn typed(status: StatusCode, class: &str, error: &Error) -> Self {
+    /// A refusal with this status, raised by Feast's client as its general exception.
+    pub(super) fn new(status: StatusCode, error: &Error) -> Self {
+        Self::typed(status, GENERAL, error)
+    }
+
+    fn typed(status: StatusCode, class: &'static str, error: &Error) -> Self {
         let message = match error.hint() {
             Some(hint) => format!("{}\nhint: {hint}", error.message()),
             None => error.message().to_owned(),
         };
-        let detail = json!({"module": "feast.errors", "class": class, "message": message});
-        Self { status, body: detail.to_string().into() }
+        Self { status, class, message, retry_after: None }
     }
 
-    pub(super) fn plain(status: StatusCode, detail: &str) -> Self {
-        Self { status, body: json!({"detail": detail}) }
+    /// The same, to be tried again after a while.
+    #[must_use]
+    pub(super) fn retry_after(self, after: Duration) -> Self {
+        Self { retry_after: Some(after), ..self }
     }
+
+    /// What a caller is told: status, message and seconds to wait.
+    #[cfg(test)]
+    pub(super) fn told(&self) -> (u16, &str, Option<u64>) {
+        (self.status.as_u16(), &self.message, self.retry_after.map(whole_seconds))
+    }
+
+    /// The request is not one that the route takes.
+    pub(super) fn invalid(error: &Error) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, error)
+    }
+
+    /// Not the caller's mistake.
+    fn failed(error: &Error) -> Self {
+        tracing::error!(error = %error, "a request failed");
+        match error.kind() {
+            Kind::Unavailable => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error).retry_after(SOON)
+            }
+            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, error),
+        }
+    }
+
+    /// Rows that were not written, or not materialized; `unknown` is raised where what they are
+    /// for does not exist.
+    pub(super) fn of_write(error: &Error, unknown: Unknown) -> Self {
+        match error.kind() {
+            Kind::NotFound => {
+                let (status, class) = match unknown {
+                    Unknown::PushSource => {
+                        (StatusCode::UNPROCESSABLE_ENTITY, "PushSourceNotFoundException")
+                    }
+                    Unknown::FeatureView => (StatusCode::NOT_FOUND, "FeatureViewNotFoundException"),
+                };
+                Self::typed(status, class, error)
+            }
+            Kind::Invalid | Kind::Limit => Self::invalid(error),
+            Kind::Conflict => Self::new(StatusCode::CONFLICT, error),
+            _ => Self::failed(error),
+        }
+    }
+}
+
+/// What a write is for, and may not exist.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Unknown {
+    PushSource,
+    FeatureView,
 }
 
 impl From<Refused> for Failure {
@@ -53,58 +115,34 @@ impl From<Refused> for Failure {
                 (StatusCode::NOT_FOUND, "RequestDataNotFoundInEntityRowsException")
             }
             Class::NameCollision => (StatusCode::UNPROCESSABLE_ENTITY, "FeatureNameCollisionError"),
-            Class::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "FeastError"),
-            Class::Failed => return Self::from_failed(&refused.error),
+            Class::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, GENERAL),
+            Class::Failed => return Self::failed(&refused.error),
         };
         Self::typed(status, class, &refused.error)
     }
 }
 
-impl Failure {
-    fn from_failed(error: &Error) -> Self {
-        tracing::error!(error = %error, "a request failed");
-        let status = match error.kind() {
-            Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        Self::typed(status, "FeastError", error)
-    }
-
-    /// A push that was not taken.
-    pub(super) fn from_push(error: &Error) -> Self {
-        match error.kind() {
-            Kind::NotFound => {
-                Self::typed(StatusCode::UNPROCESSABLE_ENTITY, "PushSourceNotFoundException", error)
-            }
-            Kind::Invalid | Kind::Limit => {
-                Self::typed(StatusCode::UNPROCESSABLE_ENTITY, "FeastError", error)
-            }
-            _ => Self::from_failed(error),
-        }
-    }
-}
-
-impl From<JsonRejection> for Failure {
-    fn from(rejection: JsonRejection) -> Self {
-        let detail =
-            json!([{"type": "value_error", "loc": ["body"], "msg": rejection.body_text()}]);
-        let status = match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
-            _ => StatusCode::UNPROCESSABLE_ENTITY,
-        };
-        Self { status, body: json!({ "detail": detail }) }
-    }
-}
-
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        (self.status, Json(self.body)).into_response()
+        let detail =
+            json!({"module": "feast.errors", "class": self.class, "message": self.message});
+        let mut response = (self.status, Json(detail.to_string())).into_response();
+        if let Some(after) = self.retry_after {
+            let seconds = HeaderValue::from(whole_seconds(after));
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        response
     }
+}
+
+/// Seconds as `Retry-After` has them: whole, and not too few.
+fn whole_seconds(after: Duration) -> u64 {
+    (after.as_millis().div_ceil(1_000) as u64).max(1)
 }
 
 /// What a request that hit a defect gets; the process goes on.
 pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
     tracing::error!("a request panicked");
-    Failure::plain(StatusCode::INTERNAL_SERVER_ERROR, "a defect of the server; it is in its log")
-        .into_response()
+    let error = Error::internal("a defect of the server; it is in its log");
+    Failure::new(StatusCode::INTERNAL_SERVER_ERROR, &error).into_response()
 }

@@ -1,24 +1,29 @@
 //! What Prometheus reads.
 
-use std::{sync::OnceLock, time::Instant};
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, Request},
     middleware::Next,
     response::Response,
 };
 use metrics::{counter, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use super::App;
-use crate::{
-    error::{Error, Result},
-    serve::Answer,
-};
+use super::admission::Consumer;
+use crate::error::{Error, Result};
 
 /// Bounds of the latency histogram, in seconds.
-const BUCKETS: [f64; 12] =
-    [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+const BUCKETS: [f64; 16] = [
+    0.00001, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25,
+    0.5, 1.0, 5.0,
+];
+
+/// How often measurements are sorted into buckets.
+const UPKEEP: Duration = Duration::from_secs(1);
 
 /// The recorder of the process, to be rendered.
 #[derive(Clone)]
@@ -38,13 +43,22 @@ impl Metrics {
     pub fn install() -> Result<Self> {
         static RECORDER: OnceLock<Result<PrometheusHandle, String>> = OnceLock::new();
         let installed = RECORDER.get_or_init(|| {
-            let seconds = Matcher::Full("unskew_request_seconds".to_owned());
+            let seconds = Matcher::Suffix("_seconds".to_owned());
             let builder = PrometheusBuilder::new().set_buckets_for_metric(seconds, &BUCKETS);
             builder.and_then(PrometheusBuilder::install_recorder).map_err(|error| error.to_string())
         });
         match installed {
             Ok(handle) => Ok(Self(handle.clone())),
             Err(error) => Err(Error::internal(format!("no metrics: {error}"))),
+        }
+    }
+
+    /// Sorts what was measured into its buckets, again and again: until that is done, every single
+    /// measurement is kept.
+    pub(super) async fn keep_up(self) {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            self.0.run_upkeep();
         }
     }
 
@@ -55,27 +69,18 @@ impl Metrics {
     }
 }
 
-/// Counts and times every request by route and status.
-pub(super) async fn measure(State(_): State<App>, request: Request, next: Next) -> Response {
+/// Counts and times every request by route, status and consumer.
+pub(super) async fn measure(request: Request, next: Next) -> Response {
     let start = Instant::now();
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let route = path.unwrap_or_else(|| "other".to_owned());
     let response = next.run(request).await;
     let status = response.status().as_u16().to_string();
-    counter!("unskew_requests_total", "route" => route.clone(), "status" => status).increment(1);
-    histogram!("unskew_request_seconds", "route" => route).record(start.elapsed().as_secs_f64());
+    let consumer = response.extensions().get::<Arc<Consumer>>();
+    let consumer: Arc<str> = consumer.map_or_else(|| "other".into(), |known| known.name().clone());
+    let labels = [("route", route.clone()), ("status", status), ("consumer", consumer.to_string())];
+    counter!("unskew_requests_total", &labels).increment(1);
+    let labels = [("route", route), ("consumer", consumer.to_string())];
+    histogram!("unskew_request_seconds", &labels).record(start.elapsed());
     response
-}
-
-/// Counts the values of an answer by status: missing and stale features show here first.
-pub(super) fn count_values(answer: &Answer) {
-    for column in &answer.columns {
-        let Some((feature, _)) = &column.feature else {
-            continue;
-        };
-        for (status, values) in column.statuses() {
-            let labels = [("view", feature.view.clone()), ("status", status.as_str().to_owned())];
-            counter!("unskew_values_total", &labels).increment(values);
-        }
-    }
 }

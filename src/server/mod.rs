@@ -1,91 +1,166 @@
 //! HTTP: the wire of Feast's feature server, with what it lacks beside it.
 
+mod admission;
+mod answer;
+mod body;
 mod error;
+mod listen;
 mod metrics;
 mod model;
+mod request_id;
 mod routes;
+mod runs;
+mod settings;
 
-use std::{
-    future::{Future, IntoFuture as _, pending},
-    sync::Arc,
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
-use axum::{
-    Router,
-    extract::DefaultBodyLimit,
-    middleware,
-    routing::{get, post},
+use axum::{Router, extract::DefaultBodyLimit, middleware};
+use tokio::{net::TcpListener, time::sleep};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    compression::{
+        CompressionLayer, CompressionLevel,
+        predicate::{DefaultPredicate, Predicate as _, SizeAbove},
+    },
+    decompression::RequestDecompressionLayer,
 };
-use tokio::{net::TcpListener, sync::oneshot};
-use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
+use utoipa::openapi::{InfoBuilder, OpenApiBuilder};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    error::{Context, Result},
-    serve::FeatureServer,
+    error::{Error, Result},
+    serve::Live,
 };
+use admission::Admission;
 
+pub use admission::{ConsumerSettings, Rate};
+pub use answer::{Remarks, answer_body};
 pub use metrics::Metrics;
-pub use model::OnlineFeatures;
-
-/// The greatest body of a request that is read.
-const MAX_BODY: usize = 16 << 20;
-
-/// The most entity rows of a request.
-const MAX_ROWS: usize = 10_000;
+pub use model::{Column, Metadata, OnlineFeatures, RowError, Unavailable, ViewMetadata};
+pub use runs::{Job, Jobs};
+pub use settings::Settings;
 
 /// What every route works with.
 #[derive(Debug, Clone)]
 struct App {
-    server: Arc<FeatureServer>,
+    live: Arc<Live>,
+    settings: Arc<Settings>,
+    admission: Arc<Admission>,
+    jobs: Arc<dyn Jobs>,
+    runs: Arc<runs::Runs>,
     metrics: Metrics,
+    /// Whether the server was asked to stop.
+    draining: Arc<AtomicBool>,
+    /// What describes the routes, as JSON.
+    document: Arc<str>,
+    /// Every path there is.
+    paths: Arc<[String]>,
 }
 
-/// The routes.
-pub fn router(server: Arc<FeatureServer>, metrics: Metrics) -> Router {
-    let app = App { server, metrics };
-    Router::new()
-        .route("/get-online-features", post(routes::get_online_features))
-        .route("/push", post(routes::push))
-        .route("/health", get(routes::health))
-        .route("/metrics", get(routes::metrics))
-        .route("/fingerprints", get(routes::fingerprints))
-        .fallback(routes::not_found)
-        .method_not_allowed_fallback(routes::method_not_allowed)
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(middleware::from_fn_with_state(app.clone(), metrics::measure))
-        .layer(CatchPanicLayer::custom(error::panicked))
-        .layer(TraceLayer::new_for_http())
-        .with_state(app)
+/// The feature server over HTTP.
+#[derive(Debug)]
+pub struct Server {
+    app: App,
+    router: Router,
 }
 
-/// How long requests under way have to finish once the server is asked to stop.
-const GRACE: Duration = Duration::from_secs(10);
+impl Server {
+    /// A server of what is live.
+    ///
+    /// # Errors
+    /// Those of [`check`].
+    pub fn new(
+        live: Arc<Live>,
+        jobs: Arc<dyn Jobs>,
+        metrics: Metrics,
+        settings: Settings,
+    ) -> Result<Self> {
+        let admission = Arc::new(check_settings(&settings)?);
+        let (routes, document) = documented(&admission).split_for_parts();
+        let app = App {
+            live,
+            settings: Arc::new(settings),
+            jobs,
+            runs: Arc::default(),
+            metrics,
+            admission,
+            draining: Arc::default(),
+            paths: document.paths.paths.keys().cloned().collect(),
+            document: document
+                .to_json()
+                .map_err(|error| Error::internal(format!("no OpenAPI document: {error}")))?
+                .into(),
+        };
+        Ok(Self { router: router(routes, &app), app })
+    }
 
-/// Serves until `shutdown` is done, then lets the requests under way finish, but not for longer
-/// than ten seconds: a client that never ends its request does not keep the server.
+    /// Serves until `shutdown` is done, then lets the requests under way finish, but not for
+    /// longer than the settings say.
+    pub async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        let Self { app, router } = self;
+        let upkeep = tokio::spawn(app.metrics.clone().keep_up());
+        let told = async {
+            shutdown.await;
+            app.draining.store(true, Ordering::Relaxed);
+            sleep(app.settings.drain_delay.into()).await;
+        };
+        listen::serve(listener, router, &app.settings, told).await;
+        upkeep.abort();
+    }
+}
+
+/// Refuses settings under which nothing could be served, and consumers without a key.
 ///
 /// # Errors
-/// [`crate::error::Kind::Unavailable`] when the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> Result<()> {
-    let (asked, stopping) = oneshot::channel::<()>();
-    let graceful = axum::serve(listener, router).with_graceful_shutdown(async move {
-        shutdown.await;
-        // Nobody listens when the server has ended already.
-        let _ = asked.send(());
-    });
-    let deadline = async move {
-        match stopping.await {
-            Ok(()) => tokio::time::sleep(GRACE).await,
-            Err(_) => pending().await,
-        }
-    };
-    tokio::select! {
-        ended = graceful.into_future() => ended.context(|| "the server stopped"),
-        () = deadline => Ok(()),
-    }
+/// [`Kind::Invalid`](crate::error::Kind::Invalid), naming the setting.
+pub fn check(settings: &Settings) -> Result<()> {
+    check_settings(settings).map(drop)
+}
+
+fn check_settings(settings: &Settings) -> Result<Admission> {
+    settings.check()?;
+    Admission::new(settings)
+}
+
+/// The routes, and the document that describes them, which is made from the code of each.
+fn documented(admission: &Arc<Admission>) -> OpenApiRouter<App> {
+    use routes::{features, materialize, watch, write};
+    let known = middleware::from_fn_with_state(Arc::clone(admission), admission::only_known);
+    let asked = OpenApiRouter::new()
+        .routes(routes!(features::get_online_features))
+        .routes(routes!(write::push))
+        .routes(routes!(write::write_to_online_store))
+        .routes(routes!(materialize::materialize))
+        .routes(routes!(materialize::materialize_incremental))
+        .routes(routes!(watch::fingerprints))
+        .route_layer(known);
+    let info =
+        InfoBuilder::new().title("unskew").version(env!("CARGO_PKG_VERSION")).description(Some(
+            "Features, asked for online, in the protocol of Feast's feature server. A refusal's \
+             body is a JSON string that holds JSON: {module, class, message}.",
+        ));
+    OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info.build()).build())
+        .merge(asked)
+        .routes(routes!(watch::health))
+        .routes(routes!(watch::ready))
+        .routes(routes!(watch::metrics))
+        .routes(routes!(watch::openapi))
+}
+
+fn router(routes: Router<App>, app: &App) -> Router {
+    let worth_it = DefaultPredicate::new().and(SizeAbove::new(app.settings.gzip_bytes));
+    let gzip = CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(worth_it);
+    routes
+        .fallback(routes::watch::not_found)
+        .method_not_allowed_fallback(routes::watch::method_not_allowed)
+        .layer(DefaultBodyLimit::disable())
+        .layer(RequestDecompressionLayer::new())
+        .layer(gzip)
+        .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(middleware::from_fn(metrics::measure))
+        .layer(middleware::from_fn(request_id::echo))
+        .with_state(app.clone())
 }

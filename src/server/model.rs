@@ -1,125 +1,267 @@
 //! The bodies of requests and responses, as they are on the wire.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
+use super::body::Columns;
 use crate::{
-    definition::retrieval::Wanted, digest::Digest, error::Result, name::FeatureRef, serve::Answer,
-    time::Timestamp, value::column_to_json,
+    definition::retrieval::Wanted,
+    error::{Error, Result},
+    name::FeatureRef,
+    time::Timestamp,
 };
 
-/// The body of `POST /get-online-features`. Keys that are not known are passed over, as Feast does.
-#[derive(Debug, Deserialize)]
+/// A request for features of some entities. Keys that are not known are passed over, as Feast does.
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct GetOnlineFeatures {
     /// Join keys and request data, column by column.
-    pub entities: BTreeMap<String, Vec<Value>>,
+    #[schema(value_type = BTreeMap<String, Vec<Value>>, example = json!({"customer_id": [164, 3]}))]
+    pub entities: Columns,
     /// The service; it wins over `features`.
     #[serde(default)]
     pub feature_service: Option<String>,
-    /// Features, as `view:feature`.
+    /// Features, as `view:feature`; a version, as in `view@v2:feature`, is passed over.
     #[serde(default)]
     pub features: Option<Vec<String>>,
     /// Whether features are called `view__feature` in the answer.
     #[serde(default)]
     pub full_feature_names: bool,
+    /// Whether the answer names the views that it was made from.
+    #[serde(default)]
+    pub include_feature_view_version_metadata: bool,
+    /// Whether the answer may lack the views whose store fails: they are null, `INVALID`, and named
+    /// under `unavailable`. Without it, such a request fails as a whole.
+    #[serde(default)]
+    pub allow_partial: bool,
     /// The time of the request; now, where it is not given.
     #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub event_time: Option<Timestamp>,
 }
 
 impl GetOnlineFeatures {
-    /// What is asked for.
-    pub(super) fn wanted(&self) -> Result<Wanted> {
+    /// What is asked for, and what of it was passed over.
+    pub(super) fn wanted(&self) -> Result<(Wanted, Vec<String>)> {
         if let Some(service) = &self.feature_service {
-            return Ok(Wanted::Service(service.clone()));
+            return Ok((Wanted::Service(service.clone()), Vec::new()));
         }
-        let features = self.features.iter().flatten().map(|text| text.parse::<FeatureRef>());
-        Ok(Wanted::Features(features.collect::<Result<_>>()?))
-    }
-}
-
-/// The body of the answer.
-#[derive(Debug, Serialize)]
-pub struct OnlineFeatures {
-    results: Vec<Column>,
-    metadata: Metadata,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    row_errors: Vec<RowError>,
-}
-
-#[derive(Debug, Serialize)]
-struct Column {
-    values: Vec<Value>,
-    statuses: Vec<&'static str>,
-    event_timestamps: Vec<String>,
-    /// A default stands wherever the status is not `PRESENT`.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    defaulted: bool,
-    /// Rows for which the fingerprint does not hold: their view has to be materialized again.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    computed_by_other_definition: Vec<u32>,
-}
-
-#[derive(Debug, Serialize)]
-struct Metadata {
-    feature_names: Vec<String>,
-    /// The fingerprint of each feature, null for join keys.
-    fingerprints: Vec<Option<Digest>>,
-    /// The number of the registry snapshot that answered.
-    snapshot: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct RowError {
-    view: String,
-    row: u32,
-    message: String,
-}
-
-impl OnlineFeatures {
-    /// The body of an answer made from this snapshot.
-    pub fn new(answer: Answer, snapshot: u64) -> Self {
-        let metadata = Metadata {
-            feature_names: answer.columns.iter().map(|column| column.name.clone()).collect(),
-            fingerprints: answer
-                .columns
-                .iter()
-                .map(|column| column.feature.as_ref().map(|(_, fingerprint)| *fingerprint))
-                .collect(),
-            snapshot,
+        let mut warnings = Vec::new();
+        let mut feature = |text: &String| match unversioned(text) {
+            Some(plain) => {
+                warnings.push(format!(
+                    "the version in {text:?} is passed over: {plain} is served as it is in force"
+                ));
+                plain.parse::<FeatureRef>()
+            }
+            None => text.parse(),
         };
-        let results = answer.columns.iter().map(|column| Column {
-            values: column_to_json(&column.values),
-            statuses: column.statuses.iter().map(|status| status.as_str()).collect(),
-            event_timestamps: column.event_timestamps.iter().map(Timestamp::to_string).collect(),
-            defaulted: column.defaulted,
-            computed_by_other_definition: column
-                .computed_by_other_definition
-                .iter()
-                .copied()
-                .collect(),
-        });
-        let row_errors = answer.errors.into_iter();
-        Self {
-            results: results.collect(),
-            metadata,
-            row_errors: row_errors
-                .map(|(view, row, message)| RowError { view, row, message })
-                .collect(),
-        }
+        let features = self.features.iter().flatten().map(&mut feature);
+        let features = features.collect::<Result<_>>()?;
+        Ok((Wanted::Features(features), warnings))
     }
 }
 
-/// The body of `POST /push`.
-#[derive(Debug, Deserialize)]
+/// `view:feature` of `view@v2:feature`; `None` where there is no version.
+fn unversioned(text: &str) -> Option<String> {
+    let (view, feature) = text.split_once(':')?;
+    let (view, version) = view.split_once("@v")?;
+    let is_version = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
+    is_version.then(|| format!("{view}:{feature}"))
+}
+
+/// The answer to a request for features: one result for each of the feature names.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct OnlineFeatures {
+    /// The columns.
+    pub results: Vec<Column>,
+    /// What they are.
+    pub metadata: Metadata,
+    /// Rows that a function refused.
+    #[serde(default)]
+    pub row_errors: Vec<RowError>,
+    /// Views whose store failed.
+    #[serde(default)]
+    pub unavailable: Vec<Unavailable>,
+}
+
+/// A view that an answer lacks.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct Unavailable {
+    /// The view.
+    pub view: String,
+    /// What its store said.
+    pub message: String,
+}
+
+/// One column of an answer: a value, a status and a time for every entity row.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct Column {
+    /// Its values.
+    pub values: Vec<Value>,
+    /// `PRESENT`, `NULL_VALUE`, `NOT_FOUND`, `OUTSIDE_MAX_AGE` or `INVALID`.
+    pub statuses: Vec<String>,
+    /// The event time of the row that each value comes from.
+    pub event_timestamps: Vec<String>,
+    /// A default stands wherever the status is not `PRESENT`.
+    #[serde(default)]
+    pub defaulted: bool,
+    /// Rows for which the fingerprint does not hold: their view has to be materialized again.
+    #[serde(default)]
+    pub computed_by_other_definition: Vec<u32>,
+}
+
+/// What the columns of an answer are.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct Metadata {
+    /// Join keys first, then the features in the order asked for.
+    pub feature_names: Vec<String>,
+    /// The fingerprint of each feature, null for join keys.
+    pub fingerprints: Vec<Option<String>>,
+    /// The number of the registry snapshot that answered.
+    pub snapshot: u64,
+    /// The views, where the request asked for them.
+    #[serde(default)]
+    pub feature_view_metadata: Option<Vec<ViewMetadata>>,
+    /// What of the request was passed over.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// A view that an answer was made from.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct ViewMetadata {
+    /// Its name.
+    pub name: String,
+    /// Always 0: the fingerprints say which definition it is.
+    pub version: u32,
+}
+
+/// A row that the function of a view refused.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct RowError {
+    /// The view.
+    pub view: String,
+    /// Which row, from 0.
+    pub row: u32,
+    /// What the function said.
+    pub message: String,
+}
+
+/// Rows of a source, for every online view that reads it.
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct Push {
     /// A source, or a feature view.
     pub push_source_name: String,
     /// The rows, column by column.
-    pub df: BTreeMap<String, Vec<Value>>,
-    /// Where the rows go; only `online`.
+    #[schema(value_type = BTreeMap<String, Vec<Value>>)]
+    pub df: Columns,
+    /// Where the rows go: `online`.
     #[serde(default)]
     pub to: Option<String>,
+}
+
+/// Rows of a feature view.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct WriteToOnlineStore {
+    /// The feature view.
+    pub feature_view_name: String,
+    /// The rows, column by column: join keys, features or what they are computed from, and times.
+    #[schema(value_type = BTreeMap<String, Vec<Value>>)]
+    pub df: Columns,
+}
+
+/// Which rows of the sources to write to the online store.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct Materialize {
+    /// Event times from here on; required unless `disable_event_timestamp` is true.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub start_ts: Option<Timestamp>,
+    /// Event times up to here; required unless `disable_event_timestamp` is true.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub end_ts: Option<Timestamp>,
+    /// The views; all that are online, where none is named.
+    #[serde(default)]
+    pub feature_views: Option<Vec<String>>,
+    /// Every row up to now, whatever the two times say.
+    #[serde(default)]
+    pub disable_event_timestamp: bool,
+    /// Versions of views are not kept: only null.
+    #[serde(default)]
+    pub version: Option<String>,
+}
+
+/// Up to when to go on with what earlier runs wrote.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct MaterializeIncremental {
+    /// Event times up to here.
+    #[schema(value_type = String, format = DateTime)]
+    pub end_ts: Timestamp,
+    /// The views; all that are online, where none is named.
+    #[serde(default)]
+    pub feature_views: Option<Vec<String>>,
+    /// Versions of views are not kept: only null.
+    #[serde(default)]
+    pub version: Option<String>,
+}
+
+/// How a run is asked for. Feast's `force` is passed over: no run leaves anything behind that would
+/// have to be forced.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RunQuery {
+    /// Answer at once, and run meanwhile.
+    #[serde(default, rename = "async")]
+    #[param(required = false)]
+    pub is_async: bool,
+}
+
+/// A run that goes on after the answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Accepted {
+    /// `accepted`.
+    pub status: &'static str,
+    /// The views.
+    pub feature_views: Vec<String>,
+}
+
+/// Whether requests can be answered.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Readiness {
+    /// Whether they can.
+    pub ready: bool,
+    /// The number of the registry snapshot in force.
+    pub snapshot: u64,
+    /// Why not, where they cannot.
+    pub reasons: Vec<String>,
+}
+
+/// A version of a view, which is not kept.
+pub(super) fn refuse_version(version: Option<&String>) -> Result<()> {
+    match version {
+        Some(version) => Err(Error::invalid(format!(
+            "nothing materialized: there is no version {version:?} of a view"
+        ))
+        .with_hint("the definition in force is materialized; leave the version out")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_taken_off() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(unversioned(text).as_deref(), expected, "{text}");
+        };
+        check("orders@v2:amount", Some("orders:amount"));
+        check("orders:amount", None);
+        check("orders@v:amount", None);
+        check("orders@latest:amount", None);
+        check("orders", None);
+    }
 }

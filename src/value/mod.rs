@@ -7,6 +7,7 @@ mod arrow_types;
 mod bytes;
 mod json;
 mod nan;
+mod write;
 
 use std::{fmt, str::FromStr};
 
@@ -16,6 +17,7 @@ pub use arrow_types::conform;
 pub use bytes::{RowDecoder, RowEncoder, RowSchema, content_hash};
 pub use json::{Scalar, column_from_json, column_to_json};
 pub use nan::canonical_nan;
+pub use write::{timestamp as write_timestamp, write_column};
 
 use crate::error::{Error, Result, did_you_mean};
 

@@ -5,7 +5,9 @@
 mod bombs;
 mod build;
 mod commands;
+mod feast;
 mod hostile;
+mod http;
 mod parity;
 mod race;
 mod redis;
@@ -13,4 +15,5 @@ mod shop;
 mod soak;
 mod story;
 mod support;
+mod traffic;
 mod wrong_input;

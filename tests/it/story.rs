@@ -109,7 +109,9 @@ fn the_server_takes_pushes_and_counts() {
     assert_eq!(server.get("/health").0, 200);
     let (_, metrics) = server.get("/metrics");
     assert!(
-        metrics.contains("unskew_requests_total{route=\"/push\",status=\"200\"} 1"),
+        metrics.contains(
+            "unskew_requests_total{route=\"/push\",status=\"200\",consumer=\"anonymous\"} 1"
+        ),
         "{metrics}"
     );
     assert!(

@@ -45,6 +45,8 @@ impl Project {
         let mut command = Command::new(env!("CARGO_BIN_EXE_unskew"));
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
         command.env("XDG_CACHE_HOME", checkout_cache());
+        // What the command logs passes the capture of the test runner.
+        command.env("UNSKEW_LOG", "off");
         command
     }
 
@@ -90,8 +92,14 @@ impl Project {
 
     /// Starts the server on a free port.
     pub fn serve(&self) -> Server {
+        self.serve_with(&[])
+    }
+
+    /// Starts the server on a free port, in this environment.
+    pub fn serve_with(&self, environment: &[(&str, &str)]) -> Server {
         let mut child = self
             .command(&["serve", "--listen", "127.0.0.1:0", "--json"])
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             // Tests provoke errors, and look at the answers.
             .env("UNSKEW_LOG", "off")
@@ -120,6 +128,27 @@ pub struct Server {
 }
 
 impl Server {
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The address, without `http://`.
+    pub fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
+    /// Asks the server to stop.
+    pub fn ask_to_stop(&self) {
+        let id = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// Waits until the server has stopped, and gives its exit code.
+    pub fn stopped(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
     /// Posts a body: the status and the body of the answer.
     pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         let (url, body) = (format!("{}{path}", self.url), body.to_string());
@@ -141,7 +170,8 @@ impl Server {
     }
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+/// Runs something asynchronous to its end.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 

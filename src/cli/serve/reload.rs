@@ -1,0 +1,78 @@
+//! What is in force, looked for again and again: a new snapshot answers as soon as it is ready, and
+//! until then the one before does.
+
+use std::{sync::Arc, time::Duration};
+
+use metrics::{counter, gauge};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{
+    app::App,
+    error::{Error, Result},
+    online::Stores,
+    registry::Registry,
+    serve::{FeatureServer, Live},
+    time::Span,
+    wasm::Runtime,
+};
+
+/// Everything that a new snapshot is made ready with.
+pub(super) struct Reload {
+    pub app: Arc<App>,
+    pub runtime: Runtime,
+    pub registry: Registry,
+    pub stores: Stores,
+    pub live: Arc<Live>,
+}
+
+impl Reload {
+    /// Looks at every interval, for ever; not at all where it is zero.
+    pub(super) async fn run(self, every: Span) {
+        gauge!("unskew_snapshot").set(self.live.current().in_force().sequence as f64);
+        if every.0 == 0 {
+            return;
+        }
+        let mut ticks = interval(Duration::from(every));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut failing: Option<Error> = None;
+        loop {
+            ticks.tick().await;
+            let looked = self.look().await;
+            gauge!("unskew_reload_failing").set(f64::from(u8::from(looked.is_err())));
+            match looked {
+                Ok(()) if failing.take().is_some() => {
+                    tracing::info!("the registry can be read again");
+                }
+                Ok(()) => {}
+                Err(error) => {
+                    counter!("unskew_reload_failures_total").increment(1);
+                    // The same trouble is told once, and not at every look.
+                    if failing.as_ref() != Some(&error) {
+                        tracing::error!(%error, "what is in force cannot be looked up: the snapshot before goes on");
+                        failing = Some(error);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<()> {
+        let serving = self.live.current().in_force().sequence;
+        let newest = self.registry.newest().await?;
+        let Some(newest) = newest.filter(|newest| newest.sequence >= serving) else {
+            return Err(Error::not_found(format!(
+                "the registry has no snapshot {serving} any more"
+            )));
+        };
+        if newest.sequence == serving {
+            return Ok(());
+        }
+        let sequence = newest.sequence;
+        let in_force = self.app.load(Some(newest), &self.registry, &self.runtime).await?;
+        self.live.replace(FeatureServer::new(Arc::new(in_force), self.stores.clone()));
+        gauge!("unskew_snapshot").set(sequence as f64);
+        counter!("unskew_reloads_total").increment(1);
+        tracing::info!(snapshot = sequence, before = serving, "another snapshot is in force");
+        Ok(())
+    }
+}

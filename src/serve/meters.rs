@@ -1,0 +1,55 @@
+//! What is measured of answers: by view, by status, by stage.
+
+use std::time::Instant;
+
+use metrics::{Counter, Histogram, counter, histogram};
+
+use super::Status;
+
+/// The meters of a view. They are looked up once, when a plan is made.
+pub(super) struct ViewMeters {
+    values: [Counter; Status::ALL.len()],
+    seconds: Histogram,
+}
+
+impl std::fmt::Debug for ViewMeters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ViewMeters")
+    }
+}
+
+impl ViewMeters {
+    pub(super) fn new(view: &str) -> Self {
+        let values = |status: Status| {
+            let labels = [("view", view.to_owned()), ("status", status.as_str().to_owned())];
+            counter!("unskew_values_total", &labels)
+        };
+        Self {
+            values: Status::ALL.map(values),
+            seconds: histogram!("unskew_view_seconds", "view" => view.to_owned()),
+        }
+    }
+
+    /// Counts the values of a column by status: missing and stale features show here first.
+    pub(super) fn count(&self, statuses: &[Status]) {
+        let mut counts = [0; Status::ALL.len()];
+        for status in statuses {
+            counts[*status as usize] += 1;
+        }
+        for (counter, count) in self.values.iter().zip(counts) {
+            if count > 0 {
+                counter.increment(count);
+            }
+        }
+    }
+
+    /// Records how long an answer took that the view is part of.
+    pub(super) fn took(&self, since: Instant) {
+        self.seconds.record(since.elapsed());
+    }
+}
+
+/// Records how long a stage of an answer took.
+pub fn stage(name: &'static str, since: Instant) {
+    histogram!("unskew_stage_seconds", "stage" => name).record(since.elapsed());
+}

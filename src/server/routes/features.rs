@@ -1,0 +1,52 @@
+//! Features, asked for.
+
+use std::time::Instant;
+
+use axum::{extract::State, http::header, response::IntoResponse};
+
+use crate::{
+    serve::{Refused, Request, stage},
+    server::{
+        App, Remarks, answer_body,
+        body::JsonBody,
+        error::Failure,
+        model::{GetOnlineFeatures, OnlineFeatures},
+    },
+    time::Timestamp,
+};
+
+/// The newest values of features for some entities.
+#[utoipa::path(
+    post,
+    path = "/get-online-features",
+    request_body = GetOnlineFeatures,
+    responses(
+        (status = 200, description = "The values, column by column", body = OnlineFeatures),
+        (status = 404, description = "No such service, view or feature, or request data is missing", body = String),
+        (status = 422, description = "The request is not right", body = String),
+    )
+)]
+pub(in crate::server) async fn get_online_features(
+    State(app): State<App>,
+    JsonBody(body): JsonBody<GetOnlineFeatures>,
+) -> Result<impl IntoResponse, Failure> {
+    let server = app.live.current();
+    let (wanted, warnings) = body.wanted().map_err(Refused::from)?;
+    let remarks = Remarks { views: body.include_feature_view_version_metadata, warnings };
+    let request = Request {
+        wanted,
+        entities: body.entities.0,
+        full_names: body.full_feature_names,
+        event_time: body.event_time.unwrap_or_else(Timestamp::now),
+        max_rows: app.settings.max_rows as usize,
+        partial: body.allow_partial,
+    };
+    let prepared = server.prepare(&request.wanted, request.full_names)?;
+    app.admission.check_views(prepared.views())?;
+    let answering = async { Ok(server.answer(&prepared, &request).await?) };
+    let answer = app.admission.in_turn(answering).await?;
+    let since = Instant::now();
+    let body = answer_body(&answer, server.in_force().sequence, &remarks);
+    stage("write", since);
+    Ok(([(header::CONTENT_TYPE, "application/json")], body))
+}
