@@ -23,7 +23,7 @@
 //!
 //! - Imports run one way, from [`cli`] down to [`error`]: [`app`], [`config`], [`server`], then
 //!   [`audit`] and [`catalog`], then [`materialize`] and [`serve`], then [`offline`], then
-//!   [`evaluate`], then [`wasm`], [`online`] and [`registry`], then [`definition`], then the
+//!   [`evaluate`] and [`publish`], then [`wasm`], [`online`] and [`registry`], then [`definition`], then the
 //!   vocabulary ([`value`], [`time`], [`name`], [`digest`], [`error`]). No module imports a peer.
 //! - Nothing but [`wasm`] knows Wasmtime; nothing but [`offline`] knows DataFusion; nothing but
 //!   [`online`] knows LMDB; nothing but [`server`] knows HTTP; nothing but [`cli`] prints.
@@ -45,6 +45,7 @@ pub mod materialize;
 pub mod name;
 pub mod offline;
 pub mod online;
+pub mod publish;
 pub mod registry;
 pub mod serve;
 pub mod server;

@@ -18,7 +18,11 @@ const LAYERS: &[(&[&str], &str)] = &[
         &["wasm", "online", "registry"],
         "sandbox, store and registry can each be replaced without the others noticing",
     ),
-    (&["evaluate"], "the one door to a guest, so that all paths compute alike"),
+    (
+        &["evaluate", "publish"],
+        "the one door to a guest, so that all paths compute alike; and the check before it, which \
+         calls guests as no path does",
+    ),
     (&["offline"], "training datasets need no online store"),
     (
         &["materialize", "serve"],

@@ -7,10 +7,12 @@
 //!
 //! Ledgers of the materializer are kept here too, created once as all else; they alone go away.
 
+mod cases;
 mod invariants;
 mod ledgers;
 mod objects;
 mod paths;
+mod report;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -24,10 +26,11 @@ use crate::{
     error::{Error, Kind, Result, did_you_mean},
     name::TransformName,
     time::Timestamp,
-    value::Function,
 };
+pub use cases::Case;
 pub use ledgers::LedgerKey;
 use objects::{Created, Objects};
+pub use report::{Checked, Cost, FunctionCheck, Growth, PublishReport, Rate};
 
 /// How often a commit is tried when others are faster.
 const ATTEMPTS: u32 = 32;
@@ -46,22 +49,6 @@ pub struct Snapshot {
     pub state: State,
 }
 
-/// What was found out about a component when it was published.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PublishReport {
-    /// The digest of its bytes.
-    pub digest: Digest,
-    /// Its size in bytes.
-    pub size: u64,
-    /// Its functions, as it describes them.
-    pub functions: Vec<Function>,
-    /// The digest of the runtime profile under which it was checked.
-    pub runtime: Digest,
-    /// When it was published first.
-    pub published_at: Timestamp,
-}
-
 /// How a publication ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {
@@ -77,6 +64,9 @@ pub enum Published {
 struct NameRecord {
     digest: Digest,
     published_at: Timestamp,
+    /// The digest of its golden cases, where it has some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cases: Option<Digest>,
 }
 
 /// A registry.
@@ -125,8 +115,8 @@ impl Registry {
         report.ok_or_else(|| Error::not_found(format!("the registry has no object {path}")))
     }
 
-    /// Makes a name stand for a component, for ever. The component is stored before the name, so
-    /// that whoever is cut off leaves no name without a component.
+    /// Makes a name stand for a component and its golden cases, for ever. These are stored before
+    /// the name, so that whoever is cut off leaves no name without a component.
     ///
     /// # Errors
     /// [`Kind::Conflict`] when the name stands for another component, naming both digests;
@@ -136,6 +126,7 @@ impl Registry {
         name: &TransformName,
         bytes: Bytes,
         report: PublishReport,
+        cases: &[Case],
     ) -> Result<Published> {
         let digest = Digest::of(&bytes);
         if report.digest != digest {
@@ -148,7 +139,8 @@ impl Registry {
             self.component(&digest).await?;
         }
         self.objects.create_json(&paths::report(&digest), &report).await?;
-        let record = NameRecord { digest, published_at: report.published_at };
+        let cases = self.keep_cases(cases).await?;
+        let record = NameRecord { digest, published_at: report.published_at, cases };
         match self.objects.create_json(&paths::transform(name), &record).await? {
             Created::Now => Ok(Published::New),
             // Somebody else published this name in between.
@@ -157,6 +149,60 @@ impl Registry {
                 None => Err(Error::unavailable(format!("{name} was published and is gone"))),
             },
         }
+    }
+
+    async fn keep_cases(&self, cases: &[Case]) -> Result<Option<Digest>> {
+        if cases.is_empty() {
+            return Ok(None);
+        }
+        let json = serde_json::to_vec_pretty(cases)
+            .map_err(|error| Error::internal(format!("cases have no JSON form: {error}")))?;
+        let digest = Digest::of(&json);
+        self.objects.create(&paths::cases(&digest), json.into()).await?;
+        Ok(Some(digest))
+    }
+
+    /// The golden cases that a name was published with; none where it is not published.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`] when they are not what was stored.
+    pub async fn cases(&self, name: &TransformName) -> Result<Vec<Case>> {
+        let Some(digest) = self.record(name).await?.and_then(|record| record.cases) else {
+            return Ok(Vec::new());
+        };
+        let path = paths::cases(&digest);
+        let bytes = self.objects.read(&path).await?.unwrap_or_default();
+        if Digest::of(&bytes) != digest {
+            return Err(Error::corrupt(format!(
+                "the registry's object {path} is not what was published with {name}"
+            )));
+        }
+        serde_json::from_slice(&bytes).map_err(|error| {
+            Error::corrupt(format!("the registry's object {path} cannot be read: {error}"))
+        })
+    }
+
+    /// What a name stands for: nothing where it is free.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`] when it stands for another component than this; [`Kind::Corrupt`] when
+    /// it cannot be read.
+    pub async fn is_published(&self, name: &TransformName, digest: &Digest) -> Result<bool> {
+        match self.record(name).await? {
+            None => Ok(false),
+            Some(record) => already(name, &record, digest).map(|_| true),
+        }
+    }
+
+    /// The highest version below this one of the same transform, where there is one.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] when the names cannot be listed.
+    pub async fn version_before(&self, name: &TransformName) -> Result<Option<TransformName>> {
+        let published = self.names().await?;
+        let same = published.into_iter().filter(|other| other.unversioned() == name.unversioned());
+        let before = same.filter(|other| other.version < name.version);
+        Ok(before.max_by(|one, two| one.version.cmp(&two.version)))
     }
 
     async fn record(&self, name: &TransformName) -> Result<Option<NameRecord>> {

@@ -3,6 +3,7 @@
 //! ```text
 //! components/sha256/<hex>.wasm             a component; never replaced
 //! components/sha256/<hex>.json             its publish report
+//! cases/sha256/<hex>.json                 golden cases; never replaced
 //! transforms/<team>/<name>/<version>.json  which component a name stands for; created once
 //! snapshots/<number, 20 digits>.json       everything in force; the next number is created once
 //! ledgers/<store>/<view>/<number>.json     what a view was materialized from; old ones go away
@@ -29,6 +30,10 @@ pub(super) fn component(digest: &Digest) -> Path {
 
 pub(super) fn report(digest: &Digest) -> Path {
     Path::from(format!("components/sha256/{}.json", digest.hex()))
+}
+
+pub(super) fn cases(digest: &Digest) -> Path {
+    Path::from(format!("cases/sha256/{}.json", digest.hex()))
 }
 
 pub(super) fn transform(name: &TransformName) -> Path {

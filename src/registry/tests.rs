@@ -13,6 +13,8 @@ fn registry() -> (TempDir, Registry) {
 
 fn report(bytes: &str) -> PublishReport {
     PublishReport {
+        format: PublishReport::FORMAT,
+        checked: None,
         digest: Digest::of(bytes),
         size: bytes.len() as u64,
         functions: Vec::new(),
@@ -23,7 +25,7 @@ fn report(bytes: &str) -> PublishReport {
 
 async fn publish(registry: &Registry, name: &str, bytes: &'static str) -> Result<Published> {
     registry
-        .publish(&name.parse().unwrap(), Bytes::from_static(bytes.as_bytes()), report(bytes))
+        .publish(&name.parse().unwrap(), Bytes::from_static(bytes.as_bytes()), report(bytes), &[])
         .await
 }
 
@@ -124,4 +126,45 @@ fn a_file_is_no_registry() {
     let error = Registry::open(file.path()).unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable);
     assert!(error.message().contains(file.path().to_str().unwrap()), "{error}");
+}
+
+#[tokio::test]
+async fn cases_are_kept_with_the_name() {
+    let (folder, registry) = registry();
+    let name: TransformName = "a/b@1.2.0".parse().unwrap();
+    let case = |x: i64| Case {
+        origin: "cases.toml, case 1".to_owned(),
+        function: "f".to_owned(),
+        inputs: BTreeMap::from([("x".to_owned(), x.into())]),
+        params: BTreeMap::new(),
+        outputs: BTreeMap::new(),
+        error: None,
+    };
+    let cases = [case(1), case(2)];
+    let bytes = || Bytes::from_static(b"one");
+    registry.publish(&name, bytes(), report("one"), &cases).await.unwrap();
+    assert_eq!(registry.cases(&name).await.unwrap(), cases);
+    // Published again with others, the name keeps its own.
+    registry.publish(&name, bytes(), report("one"), &cases[..1]).await.unwrap();
+    assert_eq!(registry.cases(&name).await.unwrap(), cases);
+    publish(&registry, "a/b@1.10.0", "one").await.unwrap();
+    publish(&registry, "a/bb@1.11.0", "one").await.unwrap();
+    let before = async |name: &str| {
+        let before = registry.version_before(&name.parse().unwrap()).await.unwrap();
+        before.map(|name| name.to_string())
+    };
+    assert_eq!(before("a/b@1.2.0").await, None);
+    assert_eq!(before("a/b@2.0.0").await.as_deref(), Some("a/b@1.10.0"));
+    assert_eq!(before("a/b@1.9.0").await.as_deref(), Some("a/b@1.2.0"));
+    let file = fs::read_dir(folder.path().join("cases/sha256")).unwrap().next().unwrap().unwrap();
+    fs::write(file.path(), "[]").unwrap();
+    assert_eq!(registry.cases(&name).await.unwrap_err().kind(), Kind::Corrupt);
+}
+
+#[test]
+fn reports_of_the_first_format_are_read() {
+    let mut old = serde_json::to_value(report("one")).unwrap();
+    old.as_object_mut().unwrap().remove("format");
+    let read: PublishReport = serde_json::from_value(old).unwrap();
+    assert_eq!((read.format, read.checked), (1, None));
 }

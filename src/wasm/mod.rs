@@ -112,14 +112,16 @@ impl Runtime {
         Self::start(limits, cache, Mode::Standard, Compiler::Child(program))
     }
 
-    /// A runtime for the publish check: every operation of a guest makes its NaN canonical, its
-    /// instructions are counted ([`Outcome::instructions`]), and a call that takes more than so
-    /// many is stopped. Of a function that is pure, the results are those of [`new`](Self::new).
+    /// The runtime beside this one for the publish check, with the same limits: every operation of
+    /// a guest makes its NaN canonical, its instructions are counted
+    /// ([`Outcome::instructions`]), and a call that takes more than so many is stopped. Of a
+    /// function that is pure, the results are the same.
     ///
     /// # Errors
     /// Those of [`new`](Self::new).
-    pub fn strict(limits: Limits, instructions: u64) -> Result<Self> {
-        Self::start(limits, None, Mode::Strict { instructions }, Compiler::Here)
+    pub fn strict(&self, instructions: u64) -> Result<Self> {
+        let mode = Mode::Strict { instructions };
+        Self::start(self.limits().clone(), None, mode, self.0.compiler.clone())
     }
 
     fn start(limits: Limits, cache: Option<&Path>, mode: Mode, compiler: Compiler) -> Result<Self> {

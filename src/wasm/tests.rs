@@ -149,7 +149,7 @@ mod crossing {
             outcome.instructions
         };
         assert_eq!(count(Runtime::new(tight(), None).unwrap(), 10), None);
-        let counting = || Runtime::strict(tight(), u64::MAX).unwrap();
+        let counting = || Runtime::new(tight(), None).unwrap().strict(u64::MAX).unwrap();
         let [one, two, three] = [100, 200, 300].map(|rows| count(counting(), rows).unwrap());
         assert_eq!(two - one, three - two);
         assert_eq!((two - one) / 100, 6);
@@ -737,7 +737,7 @@ mod trials {
         let standard = || Runtime::new(tight(), None).unwrap();
         let endless = "(loop $again (br $again)) (unreachable)";
         assert_eq!(stopped(endless, standard()), Some(Stop::Endless));
-        let strict = Runtime::strict(tight(), 10_000).unwrap();
+        let strict = Runtime::new(tight(), None).unwrap().strict(10_000).unwrap();
         assert_eq!(stopped(endless, strict), Some(Stop::Endless));
         assert_eq!(stopped("(unreachable)", standard()), Some(Stop::Trapped));
         let grow = "(drop (memory.grow (i32.const 1000))) (unreachable)";

@@ -41,15 +41,25 @@ fn a_transform_from_its_first_line_to_the_registry() {
     assert_eq!(output.status.code(), Some(1));
     says(
         &String::from_utf8(output.stdout).unwrap(),
-        &["expected {\"ratio\":0.3333}, got {\"ratio\":0.3333333333333333}"],
+        &["cases.toml, case 1 of ratio: expected ratio = 0.3333, got ratio = 0.3333333333333333"],
     );
+    // A component that does not give its cases leaves nothing in the registry.
+    let refused = project.fails(2, &["transform", "publish", "part"]);
+    says(&refused, &["tests/part@0.1.0 not published: the check \"cases\" fails: 1 fail"]);
+    assert!(!project.path("registry/components").exists());
+    assert!(!project.path("registry/transforms").exists());
     let typo = cases.replace("whole", "hole");
     project.write("part/cases.toml", &typo);
+    let output = project.run(&["transform", "test", "part", "--no-native"]);
+    assert_eq!(output.status.code(), Some(1));
     says(
-        &project.fails(2, &["transform", "test", "part", "--no-native"]),
+        &String::from_utf8(output.stdout).unwrap(),
         &["no input \"hole\"", "did you mean \"whole\"?"],
     );
-    project.ok(&["transform", "publish", "part"]);
+    project.write("part/cases.toml", &cases.replace("0.3333", "0.3333333333333333"));
+    let published = project.json(&["transform", "publish", "part"]);
+    assert_eq!((&published["new"], &published["checked"]["cases"]), (&json!(true), &json!(1)));
+    assert_eq!(project.json(&["transform", "publish", "part"])["new"], false);
     let inspected = project.ok(&["transform", "inspect", "tests/part@0.1.0"]);
     says(
         &inspected,
@@ -57,12 +67,32 @@ fn a_transform_from_its_first_line_to_the_registry() {
             "ratio(part: float64, whole: float64) -> (ratio: float64?)",
             "The part of the whole",
             "no imports",
+            "uses of WebAssembly bulk_memory",
+            "1 golden cases pass",
+            "pure in 129 rows",
+            "instructions: ",
+        ],
+    );
+    let report = project.json(&["transform", "inspect", "tests/part@0.1.0"]);
+    assert_eq!(report["checked"], published["checked"]);
+    // The next version says which cases of the one before change.
+    let source = std::fs::read_to_string(project.path("part/src/lib.rs")).unwrap();
+    project.write("part/src/lib.rs", &source.replace("part / whole)", "part / whole * 100.0)"));
+    let manifest = std::fs::read_to_string(project.path("part/Cargo.toml")).unwrap();
+    project.write("part/Cargo.toml", &manifest.replace("0.1.0", "0.1.1"));
+    project.write("part/cases.toml", "");
+    let published = project.ok(&["transform", "publish", "part"]);
+    says(
+        &published,
+        &[
+            "of the 1 golden cases of tests/part@0.1.0, 1 change",
+            "case 1 of ratio: expected ratio = 0.3333333333333333, got ratio = 33.33333333333333",
         ],
     );
     says(&project.ok(&["transform", "list"]), &["tests/part@0.1.0"]);
     says(
         &project.fails(2, &["transform", "inspect", "tests/part@0.2.0"]),
-        &["has the versions 0.1.0"],
+        &["has the versions 0.1.0, 0.1.1"],
     );
     says(
         &project

@@ -9,6 +9,7 @@ mod feast;
 mod hostile;
 mod http;
 mod parity;
+mod publish;
 mod race;
 mod redis;
 mod shop;

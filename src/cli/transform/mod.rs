@@ -17,6 +17,8 @@ use crate::{
     app,
     error::{Context as _, Error, Result},
     name::TransformName,
+    publish::{self as checking, read_cases},
+    registry::Case,
     wasm::{self, Runtime, Transform},
 };
 
@@ -52,10 +54,13 @@ impl Command {
     }
 }
 
-/// The bytes of a component, and the name they go by.
+/// The bytes of a component, the name they go by, and their golden cases.
 struct Found {
     name: Option<TransformName>,
     bytes: Vec<u8>,
+    cases: Vec<Case>,
+    /// Whether it is in the registry.
+    published: bool,
 }
 
 /// Finds a component by what a user typed: the folder of a crate (built now), a file, or the name
@@ -64,10 +69,12 @@ async fn find(context: &Context, typed: &str) -> Result<Found> {
     let path = PathBuf::from(typed);
     if path.is_dir() {
         let built = wasm::build(&path)?;
-        return Ok(Found { name: Some(built.name), bytes: built.component });
+        let (name, cases) = (Some(built.name), read_cases(&path)?);
+        return Ok(Found { name, bytes: built.component, cases, published: false });
     }
     if path.is_file() {
-        return Ok(Found { name: None, bytes: fs::read(&path).context(|| typed.to_owned())? });
+        let bytes = fs::read(&path).context(|| typed.to_owned())?;
+        return Ok(Found { name: None, bytes, cases: Vec::new(), published: false });
     }
     let Ok(name) = typed.parse::<TransformName>() else {
         return Err(Error::not_found(format!("no transform {typed:?}")).with_hint(
@@ -77,7 +84,8 @@ async fn find(context: &Context, typed: &str) -> Result<Found> {
     let registry = context.app()?.registry()?;
     let digest = registry.resolve(&name).await?;
     let bytes = registry.component(&digest).await?.to_vec();
-    Ok(Found { name: Some(name), bytes })
+    let cases = registry.cases(&name).await?;
+    Ok(Found { name: Some(name), bytes, cases, published: true })
 }
 
 /// The runtime: with the project's limits where there is a project, with the usual ones elsewhere.
@@ -86,6 +94,12 @@ fn runtime(context: &Context) -> Result<Runtime> {
         Ok(app) => app.runtime(),
         Err(_) => app::runtime(&wasm::Limits::default()),
     }
+}
+
+/// The runtime of the publish check.
+fn check_runtime(context: &Context) -> Result<Runtime> {
+    let project = context.app().map(|app| app.config.limits).unwrap_or_default();
+    crate::app::runtime(&checking::limits(&project))
 }
 
 fn load(context: &Context, found: &Found) -> Result<Arc<Transform>> {

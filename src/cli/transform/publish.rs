@@ -1,17 +1,20 @@
 //! `unskew transform publish`.
 
+use std::fmt::Write as _;
+
 use clap::Args;
 use serde_json::json;
 
-use super::{Context, Verdict, find};
+use super::{Context, Verdict, check_runtime, find};
 use crate::{
     error::{Error, Result},
     name::TransformName,
-    registry::{PublishReport, Published},
+    publish::{Before, Candidate, Publication, publish},
+    registry::Published,
     time::Timestamp,
 };
 
-/// Put a component into the registry under its name and version, for ever.
+/// Check a component, and put it into the registry under its name and version, for ever.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Publish {
     /// A crate's folder, or a component's file.
@@ -23,33 +26,55 @@ pub(in crate::cli) struct Publish {
 
 impl Publish {
     pub(super) async fn run(self, context: &Context) -> Result<Verdict> {
-        let app = context.app()?;
+        let registry = context.app()?.registry()?;
         let found = find(context, &self.transform).await?;
-        let runtime = app.runtime()?;
-        let transform = runtime
-            .load(&found.bytes)
-            .map_err(|error| error.context(format!("{} not published", self.transform)))?;
         let name = self.name.or(found.name).ok_or_else(|| {
             Error::invalid(format!("{} not published: it has no name", self.transform))
                 .with_hint("give it one with --name team/name@version")
         })?;
-        let report = PublishReport {
-            digest: transform.digest(),
-            size: found.bytes.len() as u64,
-            functions: transform.functions().to_vec(),
-            runtime: runtime.profile().digest,
-            published_at: Timestamp::now(),
-        };
-        let published = app.registry()?.publish(&name, found.bytes.into(), report).await?;
-        let digest = transform.digest();
-        let text = match published {
+        let runtime = check_runtime(context)?;
+        let candidate = Candidate { name: name.clone(), bytes: found.bytes, cases: found.cases };
+        let Publication { digest, published, checked, before } =
+            publish(candidate, &registry, &runtime, Timestamp::now()).await?;
+        let mut text = match published {
             Published::New => format!("published {name} as {digest}"),
             Published::Already => {
                 format!("{name} is published already, with the same bytes: {digest}")
             }
         };
-        let data = json!({"name": name, "digest": digest, "new": published == Published::New});
+        if let Some(checked) = &checked {
+            let rows: u64 = checked.functions.values().map(|found| found.rows).sum();
+            let calls: u64 = checked.functions.values().map(|found| found.calls).sum();
+            let _ = write!(
+                text,
+                "\nfunctions are pure in {rows} rows and {calls} calls; {} golden cases pass",
+                checked.cases
+            );
+        }
+        before.iter().for_each(|before| say(before, &mut text));
+        let before = before.map(|Before { name, cases, changed }| {
+            let changed = changed.iter().map(|(case, what)| json!({"case": case, "what": what}));
+            json!({"name": name, "cases": cases, "changed": changed.collect::<Vec<_>>()})
+        });
+        let data = json!({
+            "name": name, "digest": digest, "new": published == Published::New,
+            "checked": checked, "before": before,
+        });
         context.output.result(text, &data)?;
         Ok(Verdict::Yes)
+    }
+}
+
+/// Golden cases that are shown.
+const SHOWN: usize = 20;
+
+fn say(before: &Before, text: &mut String) {
+    let Before { name, cases, changed } = before;
+    let _ = write!(text, "\nof the {cases} golden cases of {name}, {} change", changed.len());
+    for (case, what) in changed.iter().take(SHOWN) {
+        let _ = write!(text, "\n  {case}: {what}");
+    }
+    if changed.len() > SHOWN {
+        let _ = write!(text, "\n  … {} more", changed.len() - SHOWN);
     }
 }

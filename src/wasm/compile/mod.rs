@@ -31,7 +31,7 @@ pub use child::compile_from_stdin;
 const MAX_COMPLAINT: u64 = 64 << 10;
 
 /// Where components are compiled.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Compiler {
     /// In this process, without limits: for tests, and for programs that trust what they load.
     Here,

@@ -1,0 +1,298 @@
+//! The check on guests that are wrong in one way each, and what it says of them.
+
+use crate::{
+    registry::{Case, Checked},
+    value::{DataType, Function},
+    wasm::{
+        Limits, Runtime,
+        testing::{Guest, field, function},
+    },
+};
+
+use super::*;
+
+fn run(bytes: &[u8]) -> Result<Checked> {
+    let runtime = Runtime::new(limits(&Limits::default()), None)?;
+    check(bytes, &[], &runtime, &Budget::default())
+}
+
+fn signature() -> Function {
+    let fields = |name| [field(name, DataType::Float64, true)];
+    function("f", &fields("x"), &fields("y"))
+}
+
+/// `f(x: float64?) -> (y: float64?)` that puts this in the place of every `x`: it has `$at`, the
+/// address of the value, `$row`, `$rows`, and `$kept`, a global of the instance.
+fn guest(value: &str) -> Guest {
+    let apply = format!(
+        "(local $row i32) (local $at i32)
+         (local.set $at (i32.load (i32.add (local.get $columns) (i32.const 4))))
+         (block $done (loop $next
+            (br_if $done (i32.ge_u (local.get $row) (local.get $rows)))
+            (f64.store (local.get $at) {value})
+            (local.set $at (i32.add (local.get $at) (i32.const 8)))
+            (local.set $row (i32.add (local.get $row) (i32.const 1)))
+            (br $next)))
+         (i32.store (i32.const 4) (local.get $columns))
+         (i32.store (i32.const 8) (local.get $columns_length))
+         (i32.const 0)"
+    );
+    Guest::new(&[signature()], &apply).with("(global $kept (mut f64) (f64.const 0))")
+}
+
+/// The check refuses the guest with these words.
+#[track_caller]
+fn refused(guest: &Guest, expected: &str) {
+    let error = run(&guest.component()).expect_err("it is refused");
+    assert_eq!(error.message(), expected);
+    assert!(error.hint().is_some());
+}
+
+const X: &str = "(f64.load (local.get $at))";
+
+#[test]
+fn a_pure_function_is_accepted_with_what_it_costs() {
+    let checked = run(&guest(&format!("(f64.mul {X} (f64.const 2))")).component()).unwrap();
+    assert_eq!(checked.imports, [""; 0]);
+    assert_eq!(checked.exports, ["unskew:transform/functions@1.0.0"]);
+    assert!(checked.features.contains(&"component_model".to_owned()), "{:?}", checked.features);
+    assert!(!checked.features.contains(&"simd".to_owned()), "{:?}", checked.features);
+    assert!(checked.memory_bytes > 0);
+    let found = &checked.functions["f"];
+    assert_eq!((found.rows, found.values), (128, 128));
+    assert_eq!((found.row_errors, found.stopped, &found.stopping), (0, 0, &None));
+    assert!(found.calls > 500, "{}", found.calls);
+    let cost = found.cost.as_ref().unwrap();
+    assert!((10..30).contains(&cost.median_row), "{cost:?}");
+    assert_eq!(cost.median_row, cost.worst_row);
+}
+
+/// The words of a refusal by the purity test.
+fn impure(what: &str, rows: &str) -> String {
+    format!("the check \"purity\" fails: function \"f\": {what}{rows}")
+}
+
+const NEIGHBOURS: &str = "the result for a row depends on the other rows of its call, their number \
+    or their order";
+const EARLIER: &str = "the result for a row depends on earlier calls of the same instance";
+
+#[test]
+fn functions_that_look_at_other_rows_are_refused() {
+    let rows = format!("(f64.add {X} (f64.convert_i32_u (local.get $rows)))");
+    let expected = impure(NEIGHBOURS, "\n  x = 0.0 → y = 2.0; alone → y = 1.0\n  x = 0.0");
+    refused(&guest(&rows), &expected);
+    let place = format!("(f64.add {X} (f64.convert_i32_u (local.get $row)))");
+    let expected = impure(NEIGHBOURS, "\n  x = 0.0\n  x = 0.0 → y = 1.0; alone → y = 0.0");
+    refused(&guest(&place), &expected);
+    // Looks at the row behind.
+    let behind = "(select (f64.load (i32.add (local.get $at) (i32.const 8))) (f64.const 0)
+        (i32.lt_u (i32.add (local.get $row) (i32.const 1)) (local.get $rows)))";
+    let expected = impure(NEIGHBOURS, "\n  x = 0.0 → y = 1.0; alone → y = 0.0\n  x = 1.0");
+    refused(&guest(behind), &expected);
+    // Only calls of more rows than are generated show it.
+    let large = format!("(select (unreachable) {X} (i32.gt_u (local.get $row) (i32.const 5000)))");
+    let large = large.replace("(unreachable)", "(f64.const 7)");
+    let error = run(&guest(&large).component()).unwrap_err();
+    assert!(error.message().starts_with(&impure(NEIGHBOURS, "")), "{error}");
+    assert!(error.message().contains("more rows"), "{error}");
+}
+
+#[test]
+fn functions_that_remember_are_refused() {
+    // Counts calls, not rows.
+    let calls = "(block (result f64)
+        (if (i32.eqz (local.get $row)) (then
+            (global.set $kept (f64.add (global.get $kept) (f64.const 1)))))
+        (global.get $kept))";
+    let expected =
+        impure(EARLIER, "\n  call 1: x = 0.0\n  call 2: x = 0.0 → y = 2.0; alone → y = 1.0");
+    refused(&guest(calls), &expected);
+    // Reads memory that an earlier call wrote, and that is zero in a new instance.
+    let left = format!(
+        "(block (result f64)
+            (f64.load (i32.const 700))
+            (if (i32.eq (i32.add (local.get $row) (i32.const 1)) (local.get $rows)) (then
+                (f64.store (i32.const 700) (f64.abs {X})))))"
+    );
+    let expected =
+        impure(EARLIER, "\n  call 1: x = 1.0\n  call 2: x = 0.0 → y = 1.0; alone → y = 0.0");
+    refused(&guest(&left), &expected);
+}
+
+#[test]
+fn functions_that_look_into_a_nan_are_refused() {
+    let low = format!("(f64.convert_i64_u (i64.and (i64.reinterpret_f64 {X}) (i64.const 1)))");
+    let payload = format!("(select {low} (f64.const 0) (f64.ne {X} {X}))");
+    let error = run(&guest(&payload).component()).unwrap_err();
+    let what = "the result depends on which NaN it is given, and there is one NaN";
+    assert!(error.message().starts_with(&impure(what, "\n  x = NaN 0x")), "{error}");
+    let end = " → y = 1.0; with the canonical NaN → y = 0.0";
+    assert!(error.message().ends_with(end), "{error}");
+    // A signalling NaN goes in and comes out; both borders make it the canonical one.
+    run(&guest(X).component()).unwrap();
+    run(&guest("(f64.reinterpret_i64 (i64.const 0x7ff0000000000001))").component()).unwrap();
+}
+
+/// The sign of the NaN that `0 / 0` gives: set on x86-64, clear on other processors, and clear
+/// where every operation makes its NaN canonical.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn functions_that_look_into_a_nan_they_compute_are_refused() {
+    let zero = format!("(f64.sub {X} {X})");
+    let sign = format!("(i64.shr_u (i64.reinterpret_f64 (f64.div {zero} {zero})) (i64.const 63))");
+    let what = "the result depends on the bits of a NaN that it computes, which differ with the \
+        processor";
+    let rows = "\n  x = 0.0 → y = 1.0; under the strict profile → y = 0.0";
+    refused(&guest(&format!("(f64.convert_i64_u {sign})")), &impure(what, rows));
+}
+
+#[test]
+fn rows_may_end_the_call_as_long_as_they_always_do() {
+    // A panic where x is negative.
+    let trap =
+        format!("(block (result f64) (if (f64.lt {X} (f64.const 0)) (then (unreachable))) {X})");
+    let checked = run(&guest(&trap).component()).unwrap();
+    let found = &checked.functions["f"];
+    assert!(found.stopped > 10 && found.values + found.stopped == found.rows, "{found:?}");
+    assert!(found.stopping.as_ref().unwrap().ends_with(": it panicked"), "{found:?}");
+    // A panic where it always is.
+    let error = run(&guest("(unreachable)").component()).unwrap_err();
+    let expected = "the check \"results\" fails: function \"f\": no row has a result\n  x = ";
+    assert!(error.message().starts_with(expected), "{error}");
+    assert!(error.message().ends_with(" → the call fails: it panicked"), "{error}");
+    // A panic in the second of two negative rows only.
+    let second = format!(
+        "(block (result f64) (if (i32.and (i32.gt_u (local.get $row) (i32.const 0))
+            (f64.lt {X} (f64.const 0))) (then (unreachable))) {X})"
+    );
+    let error = run(&guest(&second).component()).unwrap_err();
+    assert!(error.message().starts_with(&impure(NEIGHBOURS, "\n  x = ")), "{error}");
+    assert!(error.message().contains("→ the call fails: "), "{error}");
+}
+
+#[test]
+fn a_row_that_does_not_end_is_shown() {
+    let endless = format!(
+        "(block (result f64) (loop $again (br_if $again (f64.gt {X} (f64.const 1e14)))) {X})"
+    );
+    let error = run(&guest(&endless).component()).unwrap_err();
+    let expected = "the check \"end\" fails: function \"f\": a row takes more instructions than a \
+        call may\n  x = ";
+    assert!(error.message().starts_with(expected), "{error}");
+    assert_eq!(error.message().lines().count(), 2);
+}
+
+#[test]
+fn what_is_no_answer_is_shown_with_its_row() {
+    let outcome = crate::wasm::testing::answer_int64(
+        &function("f", &[field("x", DataType::Int64, true)], &[field("y", DataType::Int64, true)]),
+        &[1, 2],
+        &[],
+    );
+    refused(
+        &outcome,
+        "the check \"answers\" fails: function \"f\": output \"y\": it has 2 values for 1 rows\n  x = 0",
+    );
+}
+
+#[test]
+fn a_check_gives_the_same_verdict_again() {
+    let honest = guest(&format!("(f64.sqrt {X})")).component();
+    assert_eq!(run(&honest).unwrap(), run(&honest).unwrap());
+}
+
+mod cases {
+    use std::collections::BTreeMap;
+
+    use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
+    use parquet::arrow::ArrowWriter;
+
+    use super::*;
+
+    fn case(x: f64, y: f64) -> Case {
+        Case {
+            origin: format!("cases.toml, x = {x}"),
+            function: "f".to_owned(),
+            inputs: BTreeMap::from([("x".to_owned(), x.into())]),
+            params: BTreeMap::new(),
+            outputs: BTreeMap::from([("y".to_owned(), y.into())]),
+            error: None,
+        }
+    }
+
+    #[test]
+    fn a_component_that_does_not_give_its_cases_is_refused() {
+        let double = guest(&format!("(f64.mul {X} (f64.const 2))")).component();
+        let runtime = Runtime::new(limits(&Limits::default()), None).unwrap();
+        let cases = [case(1.5, 3.0), case(0.0, -0.0), case(1.0, 1.0)];
+        let error = check(&double, &cases, &runtime, &Budget::default()).unwrap_err();
+        let expected = "the check \"cases\" fails: 2 fail\n  cases.toml, x = 0: expected y = -0.0, got \
+            y = 0.0\n  cases.toml, x = 1: expected y = 1.0, got y = 2.0";
+        assert_eq!(error.message(), expected);
+        let checked = check(&double, &cases[..1], &runtime, &Budget::default()).unwrap();
+        assert_eq!((checked.cases, checked.functions["f"].rows), (1, 129));
+        // The purity test begins with the rows of cases, which no generator may think of.
+        let secret = format!(
+            "(f64.add {X} (select (f64.convert_i32_u (local.get $rows)) (f64.const 0)
+                (f64.eq {X} (f64.const 271828.25))))"
+        );
+        let secret = guest(&secret).component();
+        check(&secret, &[], &runtime, &Budget::default()).unwrap();
+        let cases = [case(271_828.25, 271_829.25)];
+        let error = check(&secret, &cases, &runtime, &Budget::default()).unwrap_err();
+        assert!(error.message().contains("\n  x = 271828.25 → y = "), "{error}");
+    }
+
+    #[test]
+    fn cases_are_read_from_toml_and_parquet() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        assert_eq!(read_cases(folder.path()).unwrap(), []);
+        let text = "[[case]]\nfunction = \"f\"\ninputs = { x = 1.5 }\nerror = \"no\"\n";
+        std::fs::write(path("cases.toml"), text).unwrap();
+        std::fs::create_dir(path("cases")).unwrap();
+        let write = |name: &str, columns: Vec<(&str, ArrayRef)>| {
+            let batch = RecordBatch::try_from_iter_with_nullable(
+                columns.into_iter().map(|(name, column)| (name, column, true)),
+            );
+            let batch = batch.unwrap();
+            let file = std::fs::File::create(path(&format!("cases/{name}.parquet"))).unwrap();
+            let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+            writer.write(&batch).unwrap();
+            writer.close().unwrap();
+        };
+        let floats = |values: &[Option<f64>]| {
+            std::sync::Arc::new(Float64Array::from(values.to_vec())) as ArrayRef
+        };
+        let errors = std::sync::Arc::new(StringArray::from(vec![None, Some("bad")])) as ArrayRef;
+        write(
+            "g",
+            vec![
+                ("input.x", floats(&[Some(f64::NAN), None])),
+                ("output.y", floats(&[Some(-0.0), None])),
+                ("error", errors),
+            ],
+        );
+        let cases = read_cases(folder.path()).unwrap();
+        let shown: Vec<_> = cases
+            .iter()
+            .map(|case| {
+                let Case { origin, inputs, outputs, error, .. } = case;
+                format!("{origin}: {inputs:?} {outputs:?} {error:?}")
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "cases.toml, case 1 of f: {\"x\": Number(1.5)} {} Some(\"no\")",
+                "cases/g.parquet, row 0: {\"x\": String(\"NaN\")} {\"y\": Number(-0.0)} None",
+                "cases/g.parquet, row 1: {} {} Some(\"bad\")",
+            ]
+        );
+        write("h", vec![("x", floats(&[None]))]);
+        let error = read_cases(folder.path()).unwrap_err();
+        assert!(error.message().ends_with("column \"x\" is of no part of a case"), "{error}");
+        std::fs::write(path("cases.toml"), "[[case]]\nfun = 1\n").unwrap();
+        assert!(read_cases(folder.path()).unwrap_err().message().contains("cases.toml"));
+    }
+}
