@@ -37,7 +37,7 @@ lint: tools
 # The workspace's own code optimised, within the one profile: nothing is compiled twice.
 bench: export CARGO_PROFILE_DEV_OPT_LEVEL = 3
 bench: export CARGO_PROFILE_DEV_DEBUG_ASSERTIONS = false
-bench: tools servers
+bench: tools servers $(TARGET)/python/installed
 	cargo bench --locked --workspace --profile dev --bench runtime --bench store
 
 # Everything optimised: the first time compiles the dependencies once more.

@@ -22,7 +22,7 @@
 //! The architecture is what is absent; `tests/architecture.rs` holds each of these:
 //!
 //! - Imports run one way, from [`cli`] down to [`error`]: [`app`], [`config`], [`server`], then
-//!   [`audit`] and [`catalog`], then [`materialize`] and [`serve`], then [`offline`], then
+//!   [`audit`], [`catalog`] and [`diff`], then [`materialize`] and [`serve`], then [`offline`], then
 //!   [`evaluate`] and [`publish`], then [`wasm`], [`online`] and [`registry`], then [`definition`], then the
 //!   vocabulary ([`value`], [`time`], [`name`], [`digest`], [`error`]). No module imports a peer.
 //! - Nothing but [`wasm`] knows Wasmtime; nothing but [`offline`] knows DataFusion; nothing but
@@ -38,6 +38,7 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod definition;
+pub mod diff;
 pub mod digest;
 pub mod error;
 pub mod evaluate;

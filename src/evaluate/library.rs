@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
 use super::Turns;
 use crate::{
     definition::State,
@@ -11,6 +13,9 @@ use crate::{
     wasm::{Limits, Runtime, Transform},
 };
 
+/// Components that are read and loaded at a time.
+const AT_A_TIME: usize = 16;
+
 /// Every transform that a state of definitions uses, ready to be called.
 #[derive(Debug)]
 pub struct Library {
@@ -19,18 +24,26 @@ pub struct Library {
 }
 
 impl Library {
-    /// Reads the components from the registry, verified against their digests, and loads them.
+    /// Reads the components from the registry, verified against their digests, and loads them, a
+    /// few at a time: on threads of their own, so that whoever else is served meanwhile waits for
+    /// none of it.
     ///
     /// # Errors
     /// Those of [`Registry::component`] and [`Runtime::load`], naming the transform.
     pub async fn load(state: &State, registry: &Registry, runtime: &Runtime) -> Result<Self> {
-        let mut transforms = BTreeMap::new();
-        for (name, pinned) in &state.transforms {
-            let outcome = || format!("cannot load {name}");
-            let bytes = registry.component(&pinned.digest).await.context(outcome)?;
-            let transform = runtime.load(&bytes).context(outcome)?;
-            transforms.insert(name.clone(), transform);
-        }
+        let loads = state.transforms.iter().map(|(name, pinned)| {
+            let (name, digest, runtime) = (name.clone(), pinned.digest, runtime.clone());
+            async move {
+                let outcome = || format!("cannot load {name}");
+                let bytes = registry.component(&digest).await.context(outcome)?;
+                let loaded = tokio::task::spawn_blocking(move || runtime.load(&bytes)).await;
+                let loaded = loaded.map_err(|error| Error::internal(error.to_string()))?;
+                let transform = loaded.context(outcome)?;
+                Ok::<_, Error>((name, transform))
+            }
+        });
+        let loads: Vec<_> = loads.collect();
+        let transforms = stream::iter(loads).buffer_unordered(AT_A_TIME).try_collect().await?;
         Ok(Self::new(runtime.limits(), transforms))
     }
 

@@ -15,7 +15,6 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    cell::{Cell, Row},
     counterexample::shown,
     purity::Sample,
     subject::{Given, arrays, given},
@@ -23,7 +22,7 @@ use super::{
 use crate::{
     error::{Context as _, Error, Result, did_you_mean},
     registry::Case,
-    value::{DataType, Field, Function, column_from_json, column_to_json, conform},
+    value::{Cell, DataType, Field, Function, Row, column_from_json, column_to_json, conform},
     wasm::Transform,
 };
 

@@ -2,15 +2,13 @@
 
 use super::{
     Budget,
-    cell::{Cell, Row},
-    counterexample::cells,
     purity::Tried,
     subject::{Given, Subject},
 };
 use crate::{
     error::Result,
     registry::{Cost, Growth, Rate},
-    value::{DataType, Field},
+    value::{Cell, DataType, Field, Row, show_row},
 };
 
 /// Rows in the call that a row's own share of it is read from.
@@ -37,7 +35,7 @@ pub(super) fn cost(
     let per_call = median.saturating_sub(per_row);
     let (most, worst) = counts[counts.len() - 1];
     let signature = subject.signature();
-    let worst_row = cells(&signature.inputs, &worst.row);
+    let worst_row = show_row(&signature.inputs, &worst.row);
     let mut growth = Vec::new();
     for (place, field) in signature.inputs.iter().enumerate() {
         if let Some(unit) = unit(field.data_type) {

@@ -3,10 +3,13 @@
 use std::fmt::Write as _;
 
 use super::{
-    cell::{Cell, Row},
     subject::{Fault, Given, Profile, Scenario, Subject, reason},
 };
-use crate::{error::Error, value::Field, wasm::Nan};
+use crate::{
+    error::Error,
+    value::{Field, Row, show_row},
+    wasm::Nan,
+};
 
 /// Why a component is not published: the check that failed, the function and the counterexample.
 #[derive(Debug, Clone)]
@@ -139,15 +142,11 @@ fn show_params(fields: &[Field], params: &Row, text: &mut String) {
     }
 }
 
-/// `column = value` for each column.
-pub(super) fn cells(fields: &[Field], row: &Row) -> String {
-    let named = fields
-        .iter()
-        .zip(row)
-        .map(|(field, cell): (&Field, &Cell)| format!("{} = {cell}", field.name));
+/// The inputs or outputs of a row.
+fn cells(fields: &[Field], row: &Row) -> String {
     match row.is_empty() {
         true => "(a row without inputs)".to_owned(),
-        false => named.collect::<Vec<_>>().join(", "),
+        false => show_row(fields, row),
     }
 }
 

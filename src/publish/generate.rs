@@ -2,8 +2,7 @@
 //!
 //! Everything follows from the seed, so that a verdict is the same on every machine.
 
-use super::cell::{Cell, NAN_32, NAN_64, Row};
-use crate::value::{DataType, Field};
+use crate::value::{Cell, DataType, Field, NAN_32, NAN_64, Row};
 
 /// SplitMix64: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014.
 #[derive(Debug, Clone)]
@@ -385,7 +384,7 @@ mod tests {
         for field in fields() {
             let made = rows(std::slice::from_ref(&field), 200, &mut Random::new(3));
             let cells: Vec<_> = made.iter().map(|row| row[0].clone()).collect();
-            let column = super::super::cell::column(&cells, field.data_type);
+            let column = crate::value::column_from_cells(&cells, field.data_type);
             for (row, cell) in cells.iter().enumerate() {
                 assert_eq!(Cell::of(&column, row, field.data_type), *cell);
             }

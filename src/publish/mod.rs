@@ -9,7 +9,6 @@
 //! - `cost` counts instructions.
 
 mod cases;
-mod cell;
 mod cost;
 mod counterexample;
 mod generate;
@@ -27,10 +26,11 @@ use crate::{
     name::TransformName,
     registry::{Case, Checked, FunctionCheck, PublishReport, Published, Registry},
     time::{Span, Timestamp},
+    value::{Cell, show_row},
     wasm::{self, Limits, Runtime, Transform},
 };
 pub use cases::{failing_cases, read_cases};
-use counterexample::{Refusal, cells};
+use counterexample::Refusal;
 use purity::{Sample, Tried};
 use subject::{Given, Subject};
 
@@ -286,16 +286,16 @@ fn is_result(subject: &Subject<'_>, tried: &Tried) -> bool {
     let inputs = &subject.signature().inputs;
     let called = inputs.iter().zip(&tried.row);
     let called =
-        !called.into_iter().any(|(field, cell)| !field.nullable && *cell == cell::Cell::Null);
+        !called.into_iter().any(|(field, cell)| !field.nullable && *cell == Cell::Null);
     called && matches!(tried.alone.given, Given::Values(_))
 }
 
 fn stopping_row(subject: &Subject<'_>, tried: &Tried) -> String {
     let Given::Stopped(reason) = &tried.alone.given else { return String::new() };
     let signature = subject.signature();
-    let mut row = cells(&signature.inputs, &tried.row);
+    let mut row = show_row(&signature.inputs, &tried.row);
     if !tried.params.is_empty() {
-        row.push_str(&format!(", params {}", cells(&signature.params, &tried.params)));
+        row.push_str(&format!(", params {}", show_row(&signature.params, &tried.params)));
     }
     format!("{row}: {reason}")
 }

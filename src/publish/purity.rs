@@ -7,13 +7,15 @@
 
 use super::{
     Budget,
-    cell::{Cell, Row},
     counterexample::Refusal,
     generate::{Random, other_nan, params, rows},
     shrink::shrink,
     subject::{Alone, Given, Profile, Scenario, Subject},
 };
-use crate::wasm::Nan;
+use crate::{
+    value::{Cell, Row},
+    wasm::Nan,
+};
 
 /// Rows under one set of params.
 #[derive(Debug, Clone)]

@@ -1,11 +1,10 @@
 //! The smallest scenario that still shows a fault: fewest calls, fewest rows, simplest values.
 
 use super::{
-    cell::{Cell, NAN_32, NAN_64},
     generate::{one, simplest},
     subject::{Fault, Scenario, Subject},
 };
-use crate::value::{DataType, Field};
+use crate::value::{Cell, DataType, Field, NAN_32, NAN_64};
 
 /// Takes away what the fault does not need, until nothing more can go or so much work was done.
 pub(super) fn shrink(

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 
 use arrow::array::ArrayRef;
 
-use super::cell::{Cell, Row, column};
 use crate::{
     error::{Error, Kind, Result},
-    value::{Field, Function},
+    value::{Cell, Field, Function, Row, column_from_cells},
     wasm::{Nan, Outcome, Stop, Transform, Trial},
 };
 
@@ -236,10 +235,10 @@ pub(super) fn arrays(
     rows: &[&Row],
 ) -> (Vec<ArrayRef>, Vec<ArrayRef>) {
     let params = signature.params.iter().zip(params);
-    let params = params.map(|(field, cell)| column([cell], field.data_type));
+    let params = params.map(|(field, cell)| column_from_cells([cell], field.data_type));
     let inputs = signature.inputs.iter().enumerate();
     let inputs =
-        inputs.map(|(place, field)| column(rows.iter().map(|row| &row[place]), field.data_type));
+        inputs.map(|(place, field)| column_from_cells(rows.iter().map(|row| &row[place]), field.data_type));
     (params.collect(), inputs.collect())
 }
 

@@ -2,10 +2,10 @@
 
 use crate::{
     registry::{Case, Checked},
-    value::{DataType, Function},
+    value::DataType,
     wasm::{
         Limits, Runtime,
-        testing::{Guest, field, function},
+        testing::{Guest, field, function, map_float64},
     },
 };
 
@@ -14,30 +14,6 @@ use super::*;
 fn run(bytes: &[u8]) -> Result<Checked> {
     let runtime = Runtime::new(limits(&Limits::default()), None)?;
     check(bytes, &[], &runtime, &Budget::default())
-}
-
-fn signature() -> Function {
-    let fields = |name| [field(name, DataType::Float64, true)];
-    function("f", &fields("x"), &fields("y"))
-}
-
-/// `f(x: float64?) -> (y: float64?)` that puts this in the place of every `x`: it has `$at`, the
-/// address of the value, `$row`, `$rows`, and `$kept`, a global of the instance.
-fn guest(value: &str) -> Guest {
-    let apply = format!(
-        "(local $row i32) (local $at i32)
-         (local.set $at (i32.load (i32.add (local.get $columns) (i32.const 4))))
-         (block $done (loop $next
-            (br_if $done (i32.ge_u (local.get $row) (local.get $rows)))
-            (f64.store (local.get $at) {value})
-            (local.set $at (i32.add (local.get $at) (i32.const 8)))
-            (local.set $row (i32.add (local.get $row) (i32.const 1)))
-            (br $next)))
-         (i32.store (i32.const 4) (local.get $columns))
-         (i32.store (i32.const 8) (local.get $columns_length))
-         (i32.const 0)"
-    );
-    Guest::new(&[signature()], &apply).with("(global $kept (mut f64) (f64.const 0))")
 }
 
 /// The check refuses the guest with these words.
@@ -52,7 +28,7 @@ const X: &str = "(f64.load (local.get $at))";
 
 #[test]
 fn a_pure_function_is_accepted_with_what_it_costs() {
-    let checked = run(&guest(&format!("(f64.mul {X} (f64.const 2))")).component()).unwrap();
+    let checked = run(&map_float64(&format!("(f64.mul {X} (f64.const 2))")).component()).unwrap();
     assert_eq!(checked.imports, [""; 0]);
     assert_eq!(checked.exports, ["unskew:transform/functions@1.0.0"]);
     assert!(checked.features.contains(&"component_model".to_owned()), "{:?}", checked.features);
@@ -80,19 +56,19 @@ const EARLIER: &str = "the result for a row depends on earlier calls of the same
 fn functions_that_look_at_other_rows_are_refused() {
     let rows = format!("(f64.add {X} (f64.convert_i32_u (local.get $rows)))");
     let expected = impure(NEIGHBOURS, "\n  x = 0.0 → y = 2.0; alone → y = 1.0\n  x = 0.0");
-    refused(&guest(&rows), &expected);
+    refused(&map_float64(&rows), &expected);
     let place = format!("(f64.add {X} (f64.convert_i32_u (local.get $row)))");
     let expected = impure(NEIGHBOURS, "\n  x = 0.0\n  x = 0.0 → y = 1.0; alone → y = 0.0");
-    refused(&guest(&place), &expected);
+    refused(&map_float64(&place), &expected);
     // Looks at the row behind.
     let behind = "(select (f64.load (i32.add (local.get $at) (i32.const 8))) (f64.const 0)
         (i32.lt_u (i32.add (local.get $row) (i32.const 1)) (local.get $rows)))";
     let expected = impure(NEIGHBOURS, "\n  x = 0.0 → y = 1.0; alone → y = 0.0\n  x = 1.0");
-    refused(&guest(behind), &expected);
+    refused(&map_float64(behind), &expected);
     // Only calls of more rows than are generated show it.
     let large = format!("(select (unreachable) {X} (i32.gt_u (local.get $row) (i32.const 5000)))");
     let large = large.replace("(unreachable)", "(f64.const 7)");
-    let error = run(&guest(&large).component()).unwrap_err();
+    let error = run(&map_float64(&large).component()).unwrap_err();
     assert!(error.message().starts_with(&impure(NEIGHBOURS, "")), "{error}");
     assert!(error.message().contains("more rows"), "{error}");
 }
@@ -106,7 +82,7 @@ fn functions_that_remember_are_refused() {
         (global.get $kept))";
     let expected =
         impure(EARLIER, "\n  call 1: x = 0.0\n  call 2: x = 0.0 → y = 2.0; alone → y = 1.0");
-    refused(&guest(calls), &expected);
+    refused(&map_float64(calls), &expected);
     // Reads memory that an earlier call wrote, and that is zero in a new instance.
     let left = format!(
         "(block (result f64)
@@ -116,21 +92,21 @@ fn functions_that_remember_are_refused() {
     );
     let expected =
         impure(EARLIER, "\n  call 1: x = 1.0\n  call 2: x = 0.0 → y = 1.0; alone → y = 0.0");
-    refused(&guest(&left), &expected);
+    refused(&map_float64(&left), &expected);
 }
 
 #[test]
 fn functions_that_look_into_a_nan_are_refused() {
     let low = format!("(f64.convert_i64_u (i64.and (i64.reinterpret_f64 {X}) (i64.const 1)))");
     let payload = format!("(select {low} (f64.const 0) (f64.ne {X} {X}))");
-    let error = run(&guest(&payload).component()).unwrap_err();
+    let error = run(&map_float64(&payload).component()).unwrap_err();
     let what = "the result depends on which NaN it is given, and there is one NaN";
     assert!(error.message().starts_with(&impure(what, "\n  x = NaN 0x")), "{error}");
     let end = " → y = 1.0; with the canonical NaN → y = 0.0";
     assert!(error.message().ends_with(end), "{error}");
     // A signalling NaN goes in and comes out; both borders make it the canonical one.
-    run(&guest(X).component()).unwrap();
-    run(&guest("(f64.reinterpret_i64 (i64.const 0x7ff0000000000001))").component()).unwrap();
+    run(&map_float64(X).component()).unwrap();
+    run(&map_float64("(f64.reinterpret_i64 (i64.const 0x7ff0000000000001))").component()).unwrap();
 }
 
 /// The sign of the NaN that `0 / 0` gives: set on x86-64, clear on other processors, and clear
@@ -143,7 +119,7 @@ fn functions_that_look_into_a_nan_they_compute_are_refused() {
     let what = "the result depends on the bits of a NaN that it computes, which differ with the \
         processor";
     let rows = "\n  x = 0.0 → y = 1.0; under the strict profile → y = 0.0";
-    refused(&guest(&format!("(f64.convert_i64_u {sign})")), &impure(what, rows));
+    refused(&map_float64(&format!("(f64.convert_i64_u {sign})")), &impure(what, rows));
 }
 
 #[test]
@@ -151,12 +127,12 @@ fn rows_may_end_the_call_as_long_as_they_always_do() {
     // A panic where x is negative.
     let trap =
         format!("(block (result f64) (if (f64.lt {X} (f64.const 0)) (then (unreachable))) {X})");
-    let checked = run(&guest(&trap).component()).unwrap();
+    let checked = run(&map_float64(&trap).component()).unwrap();
     let found = &checked.functions["f"];
     assert!(found.stopped > 10 && found.values + found.stopped == found.rows, "{found:?}");
     assert!(found.stopping.as_ref().unwrap().ends_with(": it panicked"), "{found:?}");
     // A panic where it always is.
-    let error = run(&guest("(unreachable)").component()).unwrap_err();
+    let error = run(&map_float64("(unreachable)").component()).unwrap_err();
     let expected = "the check \"results\" fails: function \"f\": no row has a result\n  x = ";
     assert!(error.message().starts_with(expected), "{error}");
     assert!(error.message().ends_with(" → the call fails: it panicked"), "{error}");
@@ -165,7 +141,7 @@ fn rows_may_end_the_call_as_long_as_they_always_do() {
         "(block (result f64) (if (i32.and (i32.gt_u (local.get $row) (i32.const 0))
             (f64.lt {X} (f64.const 0))) (then (unreachable))) {X})"
     );
-    let error = run(&guest(&second).component()).unwrap_err();
+    let error = run(&map_float64(&second).component()).unwrap_err();
     assert!(error.message().starts_with(&impure(NEIGHBOURS, "\n  x = ")), "{error}");
     assert!(error.message().contains("→ the call fails: "), "{error}");
 }
@@ -175,7 +151,7 @@ fn a_row_that_does_not_end_is_shown() {
     let endless = format!(
         "(block (result f64) (loop $again (br_if $again (f64.gt {X} (f64.const 1e14)))) {X})"
     );
-    let error = run(&guest(&endless).component()).unwrap_err();
+    let error = run(&map_float64(&endless).component()).unwrap_err();
     let expected = "the check \"end\" fails: function \"f\": a row takes more instructions than a \
         call may\n  x = ";
     assert!(error.message().starts_with(expected), "{error}");
@@ -197,7 +173,7 @@ fn what_is_no_answer_is_shown_with_its_row() {
 
 #[test]
 fn a_check_gives_the_same_verdict_again() {
-    let honest = guest(&format!("(f64.sqrt {X})")).component();
+    let honest = map_float64(&format!("(f64.sqrt {X})")).component();
     assert_eq!(run(&honest).unwrap(), run(&honest).unwrap());
 }
 
@@ -222,7 +198,7 @@ mod cases {
 
     #[test]
     fn a_component_that_does_not_give_its_cases_is_refused() {
-        let double = guest(&format!("(f64.mul {X} (f64.const 2))")).component();
+        let double = map_float64(&format!("(f64.mul {X} (f64.const 2))")).component();
         let runtime = Runtime::new(limits(&Limits::default()), None).unwrap();
         let cases = [case(1.5, 3.0), case(0.0, -0.0), case(1.0, 1.0)];
         let error = check(&double, &cases, &runtime, &Budget::default()).unwrap_err();
@@ -236,7 +212,7 @@ mod cases {
             "(f64.add {X} (select (f64.convert_i32_u (local.get $rows)) (f64.const 0)
                 (f64.eq {X} (f64.const 271828.25))))"
         );
-        let secret = guest(&secret).component();
+        let secret = map_float64(&secret).component();
         check(&secret, &[], &runtime, &Budget::default()).unwrap();
         let cases = [case(271_828.25, 271_829.25)];
         let error = check(&secret, &cases, &runtime, &Budget::default()).unwrap_err();

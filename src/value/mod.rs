@@ -5,6 +5,7 @@
 
 mod arrow_types;
 mod bytes;
+mod cell;
 mod json;
 mod nan;
 mod write;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use arrow_types::conform;
 pub use bytes::{RowDecoder, RowEncoder, RowSchema, content_hash};
+pub use cell::{Cell, NAN_32, NAN_64, Row, column_from_cells, show_row};
 pub use json::{Scalar, column_from_json, column_to_json};
 pub use nan::canonical_nan;
 pub use write::{timestamp as write_timestamp, write_column};

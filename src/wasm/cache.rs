@@ -2,14 +2,21 @@
 //!
 //! A file here is machine code that will run in this process. So the folder and each file belong
 //! to the user of the process and nobody else can write them, and code comes from nowhere else: a
-//! registry holds components, never this. Besides, every file begins with the digest of the rest,
-//! since Wasmtime looks only at the header of what it is given.
+//! registry holds components, never this. Besides, every file begins with a digest over its own
+//! name and the rest, since Wasmtime looks only at the header of what it is given: a file that was
+//! altered is not loaded, nor is one that was put in the place of another.
+//!
+//! Any number of processes share the folder without a lock. A file gets its name when it is whole;
+//! one that is evicted while another process reads it stays with that process until it is read. A
+//! file that is used is marked by its time of modification, and when there is too much, those that
+//! were not used for the longest time go.
 
 use std::{
-    fs::{DirBuilder, File, Metadata},
+    fs::{self, DirBuilder, File, Metadata},
     io::{Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use tempfile::NamedTempFile;
@@ -21,6 +28,15 @@ use crate::{
     error::{Context as _, Error, Result},
 };
 
+/// What is left by an eviction, of a hundred: so that not every new file needs one.
+const LEFT: u64 = 90;
+
+/// A file is marked as used so often at most: a mark is a write.
+const MARK: Duration = Duration::from_secs(60);
+
+/// How old a file is that its writer must have left behind unfinished.
+const ABANDONED: Duration = Duration::from_secs(3_600);
+
 /// The folder with the compiled code of this user.
 #[derive(Debug)]
 pub(super) struct CodeCache {
@@ -29,15 +45,17 @@ pub(super) struct CodeCache {
     user: u32,
     /// Which engines the code is for; part of every file's name.
     compatibility: String,
+    /// The bytes of all files, at most.
+    most: u64,
 }
 
 impl CodeCache {
-    /// Opens the folder, making it where there is none.
+    /// Opens the folder, making it where there is none; it is to hold so many bytes at most.
     ///
     /// # Errors
     /// [`Kind::Invalid`](crate::error::Kind::Invalid) when somebody else owns it or can write to
     /// it; whatever the file system says.
-    pub(super) fn open(folder: &Path, engine: &Engine) -> Result<Self> {
+    pub(super) fn open(folder: &Path, engine: &Engine, most: u64) -> Result<Self> {
         let failed = || format!("cannot use {} for compiled code", folder.display());
         let open = || {
             DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
@@ -47,16 +65,16 @@ impl CodeCache {
         let (user, metadata) = open().context(failed)?;
         check_owner(&metadata, user).context(failed)?;
         let compatibility = compatibility(engine);
-        Ok(Self { folder: folder.to_owned(), user, compatibility })
+        Ok(Self { folder: folder.to_owned(), user, compatibility, most })
     }
 
     /// The compiled code of a component, if it is there and whole and ours.
     pub(super) fn load(&self, engine: &Engine, digest: Digest) -> Option<Component> {
         let path = self.path(digest);
         let file = File::open(&path).ok()?;
-        let loaded = self.read(file).and_then(|code| {
-            // SAFETY: the bytes are what `store` wrote, by their digest, in a file that none but
-            // this user could write.
+        let loaded = self.read(&path, file).and_then(|code| {
+            // SAFETY: the bytes are what `store` wrote for this component and engine, by their
+            // digest, in a file that none but this user could write.
             let component = unsafe { Component::deserialize(engine, code) };
             component.map_err(|error| Error::corrupt(error.to_string()))
         });
@@ -76,16 +94,20 @@ impl CodeCache {
     }
 
     fn path(&self, digest: Digest) -> PathBuf {
-        self.folder.join(format!("{}-{}.code", digest.hex(), self.compatibility))
+        self.folder.join(format!("{}-{}.{EXTENSION}", digest.hex(), self.compatibility))
     }
 
-    fn read(&self, mut file: File) -> Result<Vec<u8>> {
-        check_owner(&file.metadata()?, self.user)?;
+    fn read(&self, path: &Path, mut file: File) -> Result<Vec<u8>> {
+        let metadata = file.metadata()?;
+        check_owner(&metadata, self.user)?;
         let mut digest = [0; 32];
-        let mut code = Vec::new();
+        let mut code = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
         let whole = file.read_exact(&mut digest).and_then(|()| file.read_to_end(&mut code));
         match whole {
-            Ok(_) if Digest::of(&code).as_bytes() == &digest => Ok(code),
+            Ok(_) if seal(path, &code).as_bytes() == &digest => {
+                mark(&file, &metadata);
+                Ok(code)
+            }
             _ => Err(Error::corrupt("its bytes are not what was written")),
         }
     }
@@ -94,11 +116,73 @@ impl CodeCache {
     fn write(&self, path: &Path, component: &Component) -> Result<()> {
         let code = component.serialize();
         let code = code.map_err(|error| Error::internal(error.to_string()))?;
+        if code.len() as u64 > self.most {
+            return Ok(());
+        }
         let mut file = NamedTempFile::new_in(&self.folder)?;
-        file.write_all(Digest::of(&code).as_bytes())?;
+        file.write_all(seal(path, &code).as_bytes())?;
         file.write_all(&code)?;
         file.persist(path).map_err(|error| error.error)?;
+        self.evict(path)
+    }
+
+    /// Makes room again, but for the file that was just written.
+    fn evict(&self, new: &Path) -> Result<()> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            // Whatever is gone by now, another process has evicted.
+            let Ok(metadata) = path.symlink_metadata() else { continue };
+            let used = metadata.modified()?;
+            match path.extension().is_some_and(|extension| extension == EXTENSION) {
+                true => files.push((used, metadata.len(), path)),
+                false if age(used) > ABANDONED => remove(&path),
+                false => {}
+            }
+        }
+        let mut total: u64 = files.iter().map(|(_, size, _)| size).sum();
+        if total <= self.most {
+            return Ok(());
+        }
+        files.sort();
+        for (_, size, path) in files.into_iter().filter(|(.., path)| path != new) {
+            if total <= self.most / 100 * LEFT {
+                break;
+            }
+            remove(&path);
+            total -= size;
+        }
         Ok(())
+    }
+}
+
+/// How the name of a file with code ends.
+const EXTENSION: &str = "code";
+
+/// The digest that a file of this name begins with.
+fn seal(path: &Path, code: &[u8]) -> Digest {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    Digest::of(format!("{name}\n{}", Digest::of(code)))
+}
+
+/// Marks a file as used now. That this fails shortens its life, and nothing else.
+fn mark(file: &File, metadata: &Metadata) {
+    if metadata.modified().is_ok_and(|used| age(used) > MARK) {
+        let _ = file.set_modified(SystemTime::now());
+    }
+}
+
+/// How long ago it was; nothing where it is ahead.
+fn age(time: SystemTime) -> Duration {
+    SystemTime::now().duration_since(time).unwrap_or_default()
+}
+
+/// Removes a file that others may remove as well.
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), %error, "compiled code is not evicted");
     }
 }
 
@@ -159,7 +243,7 @@ mod tests {
         /// Whether the code of the component would come from the cache.
         fn hits(&self) -> bool {
             let engine = &self.runtime.0.host.engine;
-            let cache = CodeCache::open(self.folder.path(), engine).unwrap();
+            let cache = CodeCache::open(self.folder.path(), engine, u64::MAX).unwrap();
             cache.load(engine, Digest::of(&self.bytes)).is_some()
         }
     }
@@ -229,5 +313,117 @@ mod tests {
         let new = folder.path().join("a/b");
         Runtime::new(Limits::default(), Some(&new)).unwrap();
         assert_eq!(new.metadata().unwrap().mode() & 0o777, 0o700);
+    }
+
+    /// A component like the one of the fixture and unlike every other.
+    fn numbered(bytes: &[u8], number: u32) -> Vec<u8> {
+        // A custom section: its id, the size of the rest, and a name of one byte before the data.
+        [bytes, &[0, 6, 1, b'n'], &number.to_le_bytes()].concat()
+    }
+
+    #[test]
+    fn code_in_the_place_of_other_code_is_not_run() {
+        let fixture = Fixture::new();
+        fixture.runtime.load(&fixture.bytes).unwrap();
+        let kept = fixture.file();
+        let other = numbered(&fixture.bytes, 1);
+        let name = kept.file_name().unwrap().to_string_lossy().into_owned();
+        let place = name.replace(&Digest::of(&fixture.bytes).hex(), &Digest::of(&other).hex());
+        fs::copy(&kept, kept.with_file_name(&place)).unwrap();
+        let engine = &fixture.runtime.0.host.engine;
+        let cache = CodeCache::open(fixture.folder.path(), engine, u64::MAX).unwrap();
+        assert!(cache.load(engine, Digest::of(&other)).is_none());
+        assert!(fixture.hits());
+    }
+
+    #[test]
+    fn code_that_was_not_used_for_the_longest_time_goes_first() {
+        let fixture = Fixture::new();
+        fixture.runtime.load(&fixture.bytes).unwrap();
+        let size = fixture.file().metadata().unwrap().len();
+        let most = 5 * size + size / 2;
+        let limits = Limits { compiled_bytes: most, ..Limits::default() };
+        let start = || Runtime::new(limits.clone(), Some(fixture.folder.path())).unwrap();
+        let ago = |path: &Path, minutes: u64| {
+            let time = SystemTime::now() - Duration::from_secs(60 * minutes);
+            File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+        };
+        let cache = CodeCache::open(fixture.folder.path(), &fixture.runtime.0.host.engine, most);
+        let cache = cache.unwrap();
+        let path = |number| cache.path(Digest::of(numbered(&fixture.bytes, number)));
+        fs::remove_file(fixture.file()).unwrap();
+        for number in 0..5 {
+            start().load(&numbered(&fixture.bytes, number)).unwrap();
+            ago(&path(number), 100 - u64::from(number));
+        }
+        // Used by another process, the oldest is the newest.
+        let next = start();
+        next.load(&numbered(&fixture.bytes, 0)).unwrap();
+        assert_eq!(next.compilations(), 0);
+        let abandoned = fixture.folder.path().join("half");
+        fs::write(&abandoned, "half a file").unwrap();
+        ago(&abandoned, 61);
+        start().load(&numbered(&fixture.bytes, 5)).unwrap();
+        let there: Vec<u32> = (0..6).filter(|number| path(*number).exists()).collect();
+        assert_eq!(there, [0, 3, 4, 5]);
+        assert!(!abandoned.exists());
+        let total: u64 = fs::read_dir(fixture.folder.path()).unwrap()
+            .map(|entry| entry.unwrap().metadata().unwrap().len())
+            .sum();
+        assert!(total <= most, "{total} bytes, and {most} are allowed");
+    }
+
+    #[test]
+    fn many_processes_share_a_small_folder() {
+        let fixture = Fixture::new();
+        fixture.runtime.load(&fixture.bytes).unwrap();
+        let size = fixture.file().metadata().unwrap().len();
+        let limits = Limits { compiled_bytes: 3 * size, concurrent_calls: 2, ..Limits::default() };
+        std::thread::scope(|scope| {
+            for process in 0..4_u32 {
+                let (fixture, limits) = (&fixture, limits.clone());
+                scope.spawn(move || {
+                    let runtime = Runtime::new(limits, Some(fixture.folder.path())).unwrap();
+                    for round in 0..12 {
+                        let bytes = numbered(&fixture.bytes, (process + round) % 6);
+                        let transform = runtime.load(&bytes).unwrap();
+                        assert_eq!(transform.digest(), Digest::of(&bytes));
+                        assert_eq!(transform.functions()[0].name, "f");
+                    }
+                });
+            }
+        });
+        for entry in fs::read_dir(fixture.folder.path()).unwrap() {
+            let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+            assert!(name.ends_with(".code"), "{name} was left behind");
+        }
+    }
+
+    #[test]
+    fn whoever_asks_at_the_same_time_waits_for_one_compilation() {
+        let fixture = Fixture::new();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| fixture.runtime.load(&fixture.bytes).unwrap());
+            }
+        });
+        assert_eq!(fixture.runtime.compilations(), 1);
+    }
+
+    /// How many: `UNSKEW_TRANSFORMS`, or 500.
+    #[test]
+    fn a_process_with_many_transforms_starts_without_compiling() {
+        let fixture = Fixture::new();
+        let count = std::env::var("UNSKEW_TRANSFORMS").map_or(500, |count| count.parse().unwrap());
+        let all: Vec<_> = (0..count).map(|number| numbered(&fixture.bytes, number)).collect();
+        let load = |runtime: &Runtime| {
+            let load = |bytes: &Vec<u8>| runtime.load(bytes).unwrap();
+            all.iter().map(load).collect::<Vec<_>>().len()
+        };
+        assert_eq!(load(&fixture.runtime), all.len());
+        assert_eq!(fixture.runtime.compilations(), all.len() as u64);
+        let next = Runtime::new(Limits::default(), Some(fixture.folder.path())).unwrap();
+        assert_eq!(load(&next), all.len());
+        assert_eq!(next.compilations(), 0);
     }
 }

@@ -51,6 +51,9 @@ pub struct Limits {
     pub compile_memory_bytes: u64,
     /// Bytes of the machine code of one component, where a child process compiles.
     pub code_bytes: u64,
+    /// Bytes of all machine code that is kept on disk; what was not used for the longest time goes
+    /// first.
+    pub compiled_bytes: u64,
     /// Functions of one transform.
     pub functions: u32,
     /// Params, inputs and outputs of one function, together.
@@ -80,6 +83,7 @@ impl Default for Limits {
             compile_time: Span(60_000_000),
             compile_memory_bytes: 2_048 * MIB,
             code_bytes: 256 * MIB,
+            compiled_bytes: 2_048 * MIB,
             functions: 256,
             fields: 1_024,
             description_bytes: 4 * MIB,

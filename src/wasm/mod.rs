@@ -42,7 +42,10 @@ mod words;
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use wasmtime::component::Component;
@@ -77,6 +80,7 @@ struct Inner {
     cache: Option<CodeCache>,
     compiler: Compiler,
     loaded: Mutex<HashMap<Digest, Arc<Loaded>>>,
+    compilations: AtomicU64,
 }
 
 /// The transform of a digest, while anybody holds it. The lock is held during compilation: who
@@ -127,7 +131,7 @@ impl Runtime {
     fn start(limits: Limits, cache: Option<&Path>, mode: Mode, compiler: Compiler) -> Result<Self> {
         limits.check()?;
         let engine = engine::start(&limits, mode)?;
-        let cache = cache.map(|folder| CodeCache::open(folder, &engine)).transpose()?;
+        let cache = cache.map(|folder| CodeCache::open(folder, &engine, limits.compiled_bytes)).transpose()?;
         let slots = Slots::new(limits.concurrent_calls);
         Ok(Self(Arc::new(Inner {
             host: Arc::new(Host { engine, limits, slots, mode }),
@@ -135,6 +139,7 @@ impl Runtime {
             cache,
             compiler,
             loaded: Mutex::default(),
+            compilations: AtomicU64::new(0),
         })))
     }
 
@@ -146,6 +151,11 @@ impl Runtime {
     /// The limits of every call.
     pub fn limits(&self) -> &Limits {
         &self.0.host.limits
+    }
+
+    /// How many components were compiled here, and not found compiled.
+    pub fn compilations(&self) -> u64 {
+        self.0.compilations.load(Ordering::Relaxed)
     }
 
     /// Makes a transform of the bytes of a component. The same bytes give the same transform as
@@ -183,6 +193,7 @@ impl Runtime {
         if let Some(component) = kept {
             return Ok(component);
         }
+        self.0.compilations.fetch_add(1, Ordering::Relaxed);
         let component = self.0.compiler.compile(engine, limits, *mode, bytes)?;
         if let Some(cache) = &self.0.cache {
             cache.store(digest, &component);

@@ -218,6 +218,27 @@ pub(crate) fn answer_int64(function: &Function, values: &[i64], errors: &[(u32, 
     Guest::answering(std::slice::from_ref(function), outcome)
 }
 
+/// `f(x: float64?) -> (y: float64?)` that puts this in the place of every `x`: it has `$at`, the
+/// address of the value, `$row`, `$rows`, and `$kept`, a global of the instance.
+pub(crate) fn map_float64(value: &str) -> Guest {
+    let fields = |name| [field(name, DataType::Float64, true)];
+    let apply = format!(
+        "(local $row i32) (local $at i32)
+         (local.set $at (i32.load (i32.add (local.get $columns) (i32.const 4))))
+         (block $done (loop $next
+            (br_if $done (i32.ge_u (local.get $row) (local.get $rows)))
+            (f64.store (local.get $at) {value})
+            (local.set $at (i32.add (local.get $at) (i32.const 8)))
+            (local.set $row (i32.add (local.get $row) (i32.const 1)))
+            (br $next)))
+         (i32.store (i32.const 4) (local.get $columns))
+         (i32.store (i32.const 8) (local.get $columns_length))
+         (i32.const 0)"
+    );
+    Guest::new(&[function("f", &fields("x"), &fields("y"))], &apply)
+        .with("(global $kept (mut f64) (f64.const 0))")
+}
+
 /// A field without documentation.
 pub(crate) fn field(name: &str, data_type: DataType, nullable: bool) -> Field {
     Field { name: name.to_owned(), data_type, nullable, documentation: String::new() }

@@ -1,10 +1,13 @@
 //! The commands that the other tests do not run, as a new user would.
 
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, TimestampMicrosecondArray};
 use serde_json::{Value, json};
 
 use crate::{
     shop::shop,
-    support::{Project, checkout},
+    support::{Project, checkout, write_parquet},
 };
 
 fn says(said: &str, parts: &[&str]) {
@@ -90,6 +93,26 @@ fn a_transform_from_its_first_line_to_the_registry() {
         ],
     );
     says(&project.ok(&["transform", "list"]), &["tests/part@0.1.0"]);
+    let floats = |values: [f64; 3]| Arc::new(Float64Array::from(values.to_vec())) as ArrayRef;
+    let rows = [("part", floats([1.0, 2.0, 0.0])), ("whole", floats([4.0, 3.0, 5.0]))];
+    write_parquet(&project.path("rows.parquet"), &rows);
+    let diff = ["transform", "diff", "tests/part@0.1.0", "tests/part@0.1.1", "--data", "rows.parquet"];
+    let output = project.run(&diff);
+    assert_eq!(output.status.code(), Some(1));
+    says(
+        &String::from_utf8(output.stdout).unwrap(),
+        &[
+            "ratio: 2 of 3 rows change",
+            "row 0: part = 1.0, whole = 4.0\n    before: ratio = 0.25\n    after:  ratio = 25.0",
+        ],
+    );
+    let same = ["transform", "diff", "tests/part@0.1.0", "part", "--data", "rows.parquet"];
+    assert_eq!(project.run(&same).status.code(), Some(1));
+    let same = ["transform", "diff", "tests/part@0.1.1", "part", "--data", "rows.parquet"];
+    assert_eq!(project.json(&same)["identical"], true);
+    write_parquet(&project.path("short.parquet"), &rows[..1]);
+    let short = ["transform", "diff", "tests/part@0.1.0", "part", "--data", "short.parquet"];
+    says(&project.fails(2, &short), &["short.parquet has no column \"whole\" for ratio"]);
     says(
         &project.fails(2, &["transform", "inspect", "tests/part@0.2.0"]),
         &["has the versions 0.1.0, 0.1.1"],
@@ -143,6 +166,28 @@ fn the_catalog_finds_who_has_built_it() {
     assert_eq!(project.run(&["catalog", "search", "nothing_like_it"]).status.code(), Some(1));
     let listed: Value = project.json(&["catalog", "list"]);
     assert!(listed.as_array().is_some_and(|entries| !entries.is_empty()), "{listed}");
+}
+
+#[test]
+fn a_diff_says_whom_it_reaches() {
+    let project = shop();
+    let times: ArrayRef =
+        Arc::new(TimestampMicrosecondArray::from(vec![0, 86_400_000_000]).with_timezone("UTC"));
+    let later: ArrayRef = Arc::new(
+        TimestampMicrosecondArray::from(vec![31_556_952_000_000; 2]).with_timezone("UTC"),
+    );
+    let rows = [("registered_at", times), ("event_time", later)];
+    write_parquet(&project.path("rows.parquet"), &rows);
+    let other = checkout().join("examples/cdnow/transforms/user_age_v2");
+    let other = other.to_str().unwrap();
+    let diff = ["transform", "diff", "commerce/user_age@1.0.0", other, "--data", "rows.parquet", "--json"];
+    let output = project.run(&diff);
+    assert_eq!(output.status.code(), Some(1));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["identical"], false, "{found}");
+    assert_eq!(found["reached"], json!({"views": ["user_age"], "services": ["churn"]}));
+    let output = &found["functions"][0]["difference"]["outputs"][0];
+    assert!(output["largest_ulps"].as_u64().is_some_and(|ulps| ulps > 0), "{found}");
 }
 
 #[test]

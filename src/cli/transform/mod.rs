@@ -1,6 +1,7 @@
 //! `unskew transform`: from a crate to a published component, and what can be asked of one.
 
 mod build;
+mod diff;
 mod inspect;
 mod list;
 mod new;
@@ -15,6 +16,7 @@ use clap::Subcommand;
 use super::{Context, Verdict};
 use crate::{
     app,
+    digest::Digest,
     error::{Context as _, Error, Result},
     name::TransformName,
     publish::{self as checking, read_cases},
@@ -36,6 +38,8 @@ pub(super) enum Command {
     Publish(publish::Publish),
     /// Run a Parquet file through a function, into a Parquet file.
     Run(run::Run),
+    /// Compare two versions over real rows.
+    Diff(diff::Diff),
     /// List what is published.
     List(list::List),
 }
@@ -49,6 +53,7 @@ impl Command {
             Self::Test(command) => command.run(context),
             Self::Publish(command) => command.run(context).await,
             Self::Run(command) => command.run(context).await,
+            Self::Diff(command) => command.run(context).await,
             Self::List(command) => command.run(context).await,
         }
     }
@@ -76,9 +81,13 @@ async fn find(context: &Context, typed: &str) -> Result<Found> {
         let bytes = fs::read(&path).context(|| typed.to_owned())?;
         return Ok(Found { name: None, bytes, cases: Vec::new(), published: false });
     }
+    if let Ok(digest) = typed.parse::<Digest>() {
+        let bytes = context.app()?.registry()?.component(&digest).await?.to_vec();
+        return Ok(Found { name: None, bytes, cases: Vec::new(), published: true });
+    }
     let Ok(name) = typed.parse::<TransformName>() else {
         return Err(Error::not_found(format!("no transform {typed:?}")).with_hint(
-            "name a crate's folder, a component's file, or team/name@version in the registry",
+            "name a crate's folder, a component's file, or team/name@version or a digest in the registry",
         ));
     };
     let registry = context.app()?.registry()?;

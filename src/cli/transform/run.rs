@@ -79,22 +79,7 @@ impl Run {
     }
 
     fn bind(&self, signature: &Function) -> Result<Binding> {
-        let mut params = BTreeMap::new();
-        for (name, value) in pairs(&self.params)? {
-            let field = signature.params.iter().find(|field| field.name == name);
-            if let Some(field) = field {
-                let value = Value::String(value.clone());
-                params.insert(
-                    name.clone(),
-                    Scalar::from_json(&value, field.data_type)
-                        .context(|| format!("param {name}"))?,
-                );
-            } else {
-                let known = signature.params.iter().map(|field| field.name.as_str());
-                return Err(Error::invalid(format!("{} has no param \"{name}\"", signature.name))
-                    .with_hint(crate::error::did_you_mean(&name, known)));
-            }
-        }
+        let params = given_params(&self.params, signature)?;
         let mut inputs: BTreeMap<String, String> =
             signature.inputs.iter().map(|field| (field.name.clone(), field.name.clone())).collect();
         inputs.extend(pairs(&self.columns)?);
@@ -110,7 +95,26 @@ impl Run {
     }
 }
 
-fn pairs(given: &[String]) -> Result<Vec<(String, String)>> {
+/// The constants that are given for params of a function: `name=value`.
+pub(super) fn given_params(
+    given: &[String],
+    signature: &Function,
+) -> Result<BTreeMap<String, Scalar>> {
+    let mut params = BTreeMap::new();
+    for (name, value) in pairs(given)? {
+        let Some(field) = signature.params.iter().find(|field| field.name == name) else {
+            let known = signature.params.iter().map(|field| field.name.as_str());
+            return Err(Error::invalid(format!("{} has no param \"{name}\"", signature.name))
+                .with_hint(crate::error::did_you_mean(&name, known)));
+        };
+        let scalar = Scalar::from_json(&Value::String(value), field.data_type);
+        let scalar = scalar.context(|| format!("param {name}"))?;
+        params.insert(name, scalar);
+    }
+    Ok(params)
+}
+
+pub(super) fn pairs(given: &[String]) -> Result<Vec<(String, String)>> {
     let pair = |text: &String| match text.split_once('=') {
         Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
         None => Err(Error::invalid(format!("not a pair: {text:?}")).with_hint("write name=value")),

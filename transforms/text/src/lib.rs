@@ -27,6 +27,29 @@ pub fn normalise_country(
     COUNTRIES.iter().find(named).map(|(code, _)| *code)
 }
 
+/// A text in lower case, without space at its ends and with one space between its words.
+#[transform]
+pub fn normalise(
+    /// Any text.
+    text: &str,
+) -> String {
+    let mut normal = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !normal.is_empty() {
+            normal.push(' ');
+        }
+        match word.is_ascii() {
+            true => {
+                let start = normal.len();
+                normal.push_str(word);
+                normal[start..].make_ascii_lowercase();
+            }
+            false => normal.push_str(&word.to_lowercase()),
+        }
+    }
+    normal
+}
+
 /// The words of a text in lower case, in order: runs of letters and digits.
 #[transform]
 pub fn tokens(
@@ -51,7 +74,7 @@ pub fn distinct_tokens(
     words.len() as i64
 }
 
-export!(email_domain, normalise_country, tokens, distinct_tokens);
+export!(email_domain, normalise_country, normalise, tokens, distinct_tokens);
 
 /// Codes and common names of the countries that most customers write.
 const COUNTRIES: &[(&str, &[&str])] = &[
@@ -126,6 +149,12 @@ mod tests {
     }
 
     #[test]
+    fn texts_have_one_normal_form() {
+        assert_eq!(normalise("  Zero\tSKEW,  Größe "), "zero skew, größe");
+        assert_eq!(normalise(" \n"), "");
+    }
+
+    #[test]
     fn words() {
         assert_eq!(tokens("Größe 42,  in STOCK!"), ["größe", "42", "in", "stock"]);
         assert_eq!(tokens(" - "), [""; 0]);
@@ -134,11 +163,11 @@ mod tests {
     #[test]
     fn lists_go_in_and_out_of_columns() {
         let texts = batch(3, [column([Some("a b a"), None, Some("")])]);
-        let outcome = TRANSFORM.apply(2, &[], &texts).expect("the inputs fit");
+        let outcome = TRANSFORM.apply(3, &[], &texts).expect("the inputs fit");
         let words = rows::<Option<Vec<&str>>>(&outcome.columns[0], 3);
         assert_eq!(words, [Some(vec!["a", "b", "a"]), None, Some(vec![])]);
 
-        let outcome = TRANSFORM.apply(3, &[], &batch(3, outcome.columns)).expect("the lists fit");
+        let outcome = TRANSFORM.apply(4, &[], &batch(3, outcome.columns)).expect("the lists fit");
         assert_eq!(rows::<Option<i64>>(&outcome.columns[0], 3), [Some(2), None, Some(0)]);
     }
 }

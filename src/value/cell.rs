@@ -1,4 +1,4 @@
-//! One value of any type, apart from columns: what the check makes up, takes apart and shows.
+//! One value of any type, apart from columns: to be made up, compared and shown.
 
 use std::{fmt, sync::Arc};
 
@@ -12,11 +12,12 @@ use arrow::{
     },
 };
 
-use crate::value::{DataType, column_to_json};
+use super::{DataType, Field, column_to_json};
 
 /// A value, or none. Floats are kept as their bits: equal cells are equal bit for bit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Cell {
+#[allow(missing_docs, reason = "the variants are the types, and documented there")]
+pub enum Cell {
     Null,
     Boolean(bool),
     Int32(i32),
@@ -32,14 +33,15 @@ pub(super) enum Cell {
 }
 
 /// A value for each column.
-pub(super) type Row = Vec<Cell>;
+pub type Row = Vec<Cell>;
 
-/// The canonical NaNs.
-pub(super) const NAN_32: u32 = 0x7fc0_0000;
-pub(super) const NAN_64: u64 = 0x7ff8_0000_0000_0000;
+/// The bits of the canonical NaN of 32 bits.
+pub const NAN_32: u32 = 0x7fc0_0000;
+/// The bits of the canonical NaN of 64 bits.
+pub const NAN_64: u64 = 0x7ff8_0000_0000_0000;
 
 /// A column of these cells, which are of the type or null.
-pub(super) fn column<'a>(
+pub fn column_from_cells<'a>(
     cells: impl IntoIterator<Item = &'a Cell>,
     data_type: DataType,
 ) -> ArrayRef {
@@ -103,7 +105,7 @@ pub(super) fn column<'a>(
 
 impl Cell {
     /// The value of a row of a column of this type.
-    pub(super) fn of(column: &ArrayRef, row: usize, data_type: DataType) -> Self {
+    pub fn of(column: &ArrayRef, row: usize, data_type: DataType) -> Self {
         if column.is_null(row) {
             return Self::Null;
         }
@@ -136,7 +138,7 @@ impl Cell {
     }
 
     /// Whether this is a NaN, or a list with one.
-    pub(super) fn has_nan(&self) -> bool {
+    pub fn has_nan(&self) -> bool {
         match self {
             Self::Float32(bits) => f32::from_bits(*bits).is_nan(),
             Self::Float64(bits) => f64::from_bits(*bits).is_nan(),
@@ -144,6 +146,12 @@ impl Cell {
             _ => false,
         }
     }
+}
+
+/// `column = value` for each column of a row.
+pub fn show_row(fields: &[Field], row: &[Cell]) -> String {
+    let named = fields.iter().zip(row).map(|(field, cell)| format!("{} = {cell}", field.name));
+    named.collect::<Vec<_>>().join(", ")
 }
 
 /// Characters of a text, bytes and items of a list that are shown.
@@ -186,7 +194,7 @@ impl fmt::Display for Cell {
 
 impl Cell {
     fn show_time(&self, f: &mut fmt::Formatter<'_>, data_type: DataType) -> fmt::Result {
-        let json = column_to_json(&column([self], data_type)).pop().unwrap_or_default();
+        let json = column_to_json(&column_from_cells([self], data_type)).pop().unwrap_or_default();
         f.write_str(json.as_str().unwrap_or_default())
     }
 }
@@ -204,7 +212,7 @@ mod tests {
                 let data_type = field.data_type;
                 let cells: Vec<_> =
                     (0..array.len()).map(|row| Cell::of(array, row, data_type)).collect();
-                prop_assert_eq!(&column(&cells, data_type), array);
+                prop_assert_eq!(&column_from_cells(&cells, data_type), array);
             }
         });
     }
