@@ -106,13 +106,14 @@ fn to_sdk(array: &ArrayRef) -> Column {
 
 fn from_sdk(column: Column) -> ArrayRef {
     let validity = column.validity;
-    let nulls = (!validity.is_empty()).then(|| {
-        NullBuffer::new(BooleanBuffer::new(Buffer::from_vec(validity), 0, ROWS))
-    });
+    let nulls = (!validity.is_empty())
+        .then(|| NullBuffer::new(BooleanBuffer::new(Buffer::from_vec(validity), 0, ROWS)));
     let offsets = |offsets: Vec<i32>| OffsetBuffer::new(ScalarBuffer::from(offsets));
     let text = |text: VarBytes, nulls| {
         // SAFETY: the SDK wrote it from strings.
-        unsafe { StringArray::new_unchecked(offsets(text.offsets), Buffer::from_vec(text.bytes), nulls) }
+        unsafe {
+            StringArray::new_unchecked(offsets(text.offsets), Buffer::from_vec(text.bytes), nulls)
+        }
     };
     match column.values {
         Values::Float64(values) => Arc::new(Float64Array::new(values.into(), nulls)),
@@ -226,7 +227,10 @@ fn python() -> Option<serde_json::Value> {
 
 fn print_kernels(kernels: &[Kernel], best: &[Best]) {
     let python = python();
-    println!("\n{:12} {:>9} {:>12} {:>9} {:>7} {:>10} {:>7}", "µs", "1 row", "8,192 rows", "native", "ratio", "Python", "ratio");
+    println!(
+        "\n{:12} {:>9} {:>12} {:>9} {:>7} {:>10} {:>7}",
+        "µs", "1 row", "8,192 rows", "native", "ratio", "Python", "ratio"
+    );
     let (mut ratios, mut faster) = (Vec::new(), Vec::new());
     for (Kernel { name, .. }, best) in kernels.iter().zip(best) {
         let (one, wasm, native) = (micros(best.one_row), micros(best.wasm), micros(best.native));
@@ -243,7 +247,9 @@ fn print_kernels(kernels: &[Kernel], best: &[Best]) {
     println!("geometric mean of the ratios to native: {:.2}", geometric_mean(&ratios));
     match faster.is_empty() {
         true => println!("not compared with Python: UNSKEW_PYTHON is not set"),
-        false => println!("faster than Python, geometric mean: {:.1} times", geometric_mean(&faster)),
+        false => {
+            println!("faster than Python, geometric mean: {:.1} times", geometric_mean(&faster))
+        }
     }
 }
 
@@ -286,7 +292,11 @@ fn measure_start(folder: &Path) {
         threads.block_on(registry.publish(&name, numbered.into(), report, &[])).expect("published");
         state.transforms.insert(name, PinnedTransform { digest, functions });
     }
-    println!("\n{count} transforms of {} bytes published and compiled in {:.1} s", bytes.len(), before.elapsed().as_secs_f64());
+    println!(
+        "\n{count} transforms of {} bytes published and compiled in {:.1} s",
+        bytes.len(),
+        before.elapsed().as_secs_f64()
+    );
     let mut best = (f64::INFINITY, f64::INFINITY);
     for _ in 0..3 {
         let (wall, processor) = (Instant::now(), processor_time());

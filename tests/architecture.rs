@@ -28,7 +28,10 @@ const LAYERS: &[(&[&str], &str)] = &[
         &["materialize", "serve"],
         "writer and reader meet in the online store's contract and nowhere else",
     ),
-    (&["audit", "catalog", "diff"], "watchers look on; nothing that computes a value depends on them"),
+    (
+        &["audit", "catalog", "diff"],
+        "watchers look on; nothing that computes a value depends on them",
+    ),
     (&["server"], "HTTP turns answers into responses and decides nothing about values"),
     (&["config"], "settings are read once, by whoever puts the project together"),
     (&["app"], "one place puts a project together"),

@@ -41,9 +41,9 @@ impl Data {
         } else {
             files.push(path.to_owned());
         }
-        let first = files.first().ok_or_else(|| {
-            Error::not_found(format!("no Parquet file in {}", path.display()))
-        })?;
+        let first = files
+            .first()
+            .ok_or_else(|| Error::not_found(format!("no Parquet file in {}", path.display())))?;
         let schema = builder(first)?.schema().clone();
         Ok(Self { files, schema })
     }
@@ -64,7 +64,9 @@ impl Data {
         let read = move |file: &'a PathBuf| -> Box<dyn Iterator<Item = Result<RecordBatch>>> {
             match reader(file, columns) {
                 Err(error) => Box::new(std::iter::once(Err(error))),
-                Ok(reader) => Box::new(reader.map(|batch| batch.map_err(|error| wrong(file, &error)))),
+                Ok(reader) => {
+                    Box::new(reader.map(|batch| batch.map_err(|error| wrong(file, &error))))
+                }
             }
         };
         self.files.iter().flat_map(read)

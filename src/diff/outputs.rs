@@ -138,7 +138,11 @@ mod tests {
         let before = [field("a", Float64), field("b", Int64), field("c", Int64)];
         let after = [field("d", Int64), field("c", Float64), field("a", Float64)];
         let (mut outputs, words) = Outputs::of(&before, &after);
-        let expected = ["output \"b\" is gone", "output \"c\" is float64, and was int64", "output \"d\" is new"];
+        let expected = [
+            "output \"b\" is gone",
+            "output \"c\" is float64, and was int64",
+            "output \"d\" is new",
+        ];
         assert_eq!(words, expected);
         let row = |a: f64| vec![Cell::Float64(a.to_bits()), Cell::Null, Cell::Null];
         let swapped = |a: Cell| vec![Cell::Int64(9), Cell::Null, a];

@@ -122,8 +122,7 @@ mod whom {
             reach(&in_force.state, &[digest], &BTreeSet::from([function.to_owned()]))
         };
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let expected =
-            Reach { views: names(&["again", "doubled"]), services: names(&["direct"]) };
+        let expected = Reach { views: names(&["again", "doubled"]), services: names(&["direct"]) };
         assert_eq!(reached(digest, "f"), expected);
         assert_eq!(reached(digest, "another"), Reach::default());
         assert_eq!(reached(Digest::of("another"), "f"), Reach::default());

@@ -2,9 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{
-    subject::{Fault, Given, Profile, Scenario, Subject, reason},
-};
+use super::subject::{Fault, Given, Profile, Scenario, Subject, reason};
 use crate::{
     error::Error,
     value::{Field, Row, show_row},

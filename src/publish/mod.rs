@@ -71,7 +71,7 @@ impl Default for Budget {
             stopped: 6,
             instructions: 2_000_000_000,
             call_instructions: 500_000_000,
-            shrinking: 300_000,
+            shrinking: 120_000,
             lengths: [32, 128, 256, 512, 1_024, 2_048],
         }
     }
@@ -285,8 +285,7 @@ fn check_function(
 fn is_result(subject: &Subject<'_>, tried: &Tried) -> bool {
     let inputs = &subject.signature().inputs;
     let called = inputs.iter().zip(&tried.row);
-    let called =
-        !called.into_iter().any(|(field, cell)| !field.nullable && *cell == Cell::Null);
+    let called = !called.into_iter().any(|(field, cell)| !field.nullable && *cell == Cell::Null);
     called && matches!(tried.alone.given, Given::Values(_))
 }
 

@@ -237,8 +237,9 @@ pub(super) fn arrays(
     let params = signature.params.iter().zip(params);
     let params = params.map(|(field, cell)| column_from_cells([cell], field.data_type));
     let inputs = signature.inputs.iter().enumerate();
-    let inputs =
-        inputs.map(|(place, field)| column_from_cells(rows.iter().map(|row| &row[place]), field.data_type));
+    let inputs = inputs.map(|(place, field)| {
+        column_from_cells(rows.iter().map(|row| &row[place]), field.data_type)
+    });
     (params.collect(), inputs.collect())
 }
 

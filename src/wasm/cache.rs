@@ -367,7 +367,8 @@ mod tests {
         let there: Vec<u32> = (0..6).filter(|number| path(*number).exists()).collect();
         assert_eq!(there, [0, 3, 4, 5]);
         assert!(!abandoned.exists());
-        let total: u64 = fs::read_dir(fixture.folder.path()).unwrap()
+        let total: u64 = fs::read_dir(fixture.folder.path())
+            .unwrap()
             .map(|entry| entry.unwrap().metadata().unwrap().len())
             .sum();
         assert!(total <= most, "{total} bytes, and {most} are allowed");

@@ -131,7 +131,9 @@ impl Runtime {
     fn start(limits: Limits, cache: Option<&Path>, mode: Mode, compiler: Compiler) -> Result<Self> {
         limits.check()?;
         let engine = engine::start(&limits, mode)?;
-        let cache = cache.map(|folder| CodeCache::open(folder, &engine, limits.compiled_bytes)).transpose()?;
+        let cache = cache
+            .map(|folder| CodeCache::open(folder, &engine, limits.compiled_bytes))
+            .transpose()?;
         let slots = Slots::new(limits.concurrent_calls);
         Ok(Self(Arc::new(Inner {
             host: Arc::new(Host { engine, limits, slots, mode }),

@@ -96,7 +96,8 @@ fn a_transform_from_its_first_line_to_the_registry() {
     let floats = |values: [f64; 3]| Arc::new(Float64Array::from(values.to_vec())) as ArrayRef;
     let rows = [("part", floats([1.0, 2.0, 0.0])), ("whole", floats([4.0, 3.0, 5.0]))];
     write_parquet(&project.path("rows.parquet"), &rows);
-    let diff = ["transform", "diff", "tests/part@0.1.0", "tests/part@0.1.1", "--data", "rows.parquet"];
+    let diff =
+        ["transform", "diff", "tests/part@0.1.0", "tests/part@0.1.1", "--data", "rows.parquet"];
     let output = project.run(&diff);
     assert_eq!(output.status.code(), Some(1));
     says(
@@ -173,14 +174,14 @@ fn a_diff_says_whom_it_reaches() {
     let project = shop();
     let times: ArrayRef =
         Arc::new(TimestampMicrosecondArray::from(vec![0, 86_400_000_000]).with_timezone("UTC"));
-    let later: ArrayRef = Arc::new(
-        TimestampMicrosecondArray::from(vec![31_556_952_000_000; 2]).with_timezone("UTC"),
-    );
+    let later: ArrayRef =
+        Arc::new(TimestampMicrosecondArray::from(vec![31_556_952_000_000; 2]).with_timezone("UTC"));
     let rows = [("registered_at", times), ("event_time", later)];
     write_parquet(&project.path("rows.parquet"), &rows);
     let other = checkout().join("examples/cdnow/transforms/user_age_v2");
     let other = other.to_str().unwrap();
-    let diff = ["transform", "diff", "commerce/user_age@1.0.0", other, "--data", "rows.parquet", "--json"];
+    let diff =
+        ["transform", "diff", "commerce/user_age@1.0.0", other, "--data", "rows.parquet", "--json"];
     let output = project.run(&diff);
     assert_eq!(output.status.code(), Some(1));
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -171,7 +171,8 @@ impl Diff {
             outputs: signature.outputs.iter().map(same).collect(),
             on_error: OnError::Null,
         };
-        Evaluation::new(Arc::clone(transform), &binding).map_err(|error| with_param(error, signature))
+        Evaluation::new(Arc::clone(transform), &binding)
+            .map_err(|error| with_param(error, signature))
     }
 
     fn show(
@@ -219,7 +220,8 @@ impl Compared {
                 return;
             }
             Err(Missing::Column(column)) => {
-                let _ = writeln!(text, "{name} is not compared: the data has no column \"{column}\"");
+                let _ =
+                    writeln!(text, "{name} is not compared: the data has no column \"{column}\"");
                 return;
             }
         };
