@@ -31,7 +31,7 @@ struct Search<'a, 'b> {
 impl Search<'_, '_> {
     /// Goes on with the candidate if it shows a fault of the same kind.
     fn accept(&mut self, candidate: Scenario) -> bool {
-        if self.subject.work >= self.end {
+        if self.is_over() {
             return false;
         }
         let same = std::mem::discriminant(&self.fault);
@@ -42,6 +42,10 @@ impl Search<'_, '_> {
             }
             _ => false,
         }
+    }
+
+    fn is_over(&self) -> bool {
+        self.subject.work >= self.end
     }
 
     /// Calls in instances of their own need no others; what comes behind is not needed at all.
@@ -72,7 +76,8 @@ impl Search<'_, '_> {
         let mut size = self.scenario.calls.len() / 2;
         while size > 0 {
             let mut start = 0;
-            while start < self.scenario.calls.len() && self.scenario.calls.len() > size {
+            let calls = |search: &Self| search.scenario.calls.len();
+            while start < calls(self) && calls(self) > size && !self.is_over() {
                 let mut candidate = self.scenario.clone();
                 let stop = (start + size).min(candidate.calls.len());
                 candidate.calls.drain(start..stop);
@@ -93,7 +98,7 @@ impl Search<'_, '_> {
             while size > 0 {
                 let mut start = 0;
                 let rows = |search: &Self| search.scenario.calls[call].len();
-                while start < rows(self) && rows(self) > size {
+                while start < rows(self) && rows(self) > size && !self.is_over() {
                     let mut candidate = self.scenario.clone();
                     let stop = (start + size).min(candidate.calls[call].len());
                     candidate.calls[call].drain(start..stop);
@@ -125,6 +130,10 @@ impl Search<'_, '_> {
     }
 
     fn simpler(&mut self, field: &Field, cell: impl Fn(&mut Scenario) -> &mut Cell) -> bool {
+        // Looked at first: a candidate is a copy of all rows.
+        if self.is_over() {
+            return false;
+        }
         let current = cell(&mut self.scenario).clone();
         let better = candidates(&current, field.data_type).into_iter().any(|simpler| {
             let mut candidate = self.scenario.clone();
