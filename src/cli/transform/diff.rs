@@ -227,7 +227,9 @@ impl Compared {
         };
         let Difference { rows, changed, signature, outputs, examples, .. } = difference;
         let _ = writeln!(text, "{name}: {changed} of {rows} rows change");
-        signature.iter().for_each(|what| drop(writeln!(text, "  {what}")));
+        for what in signature {
+            let _ = writeln!(text, "  {what}");
+        }
         for output in outputs.iter().filter(|output| output.changed > 0) {
             let _ = write!(
                 text,
