@@ -102,25 +102,38 @@ fn show(subject: &Subject<'_>, scenario: &Scenario, fault: &Fault) -> String {
             1 => String::new(),
             _ => format!("call {}: ", call + 1),
         };
-        for (place, row) in rows.iter().enumerate().take(SHOWN_ROWS) {
-            let _ = write!(text, "\n  {number}{}", cells(&signature.inputs, row));
-            match fault {
+        let mut left_out = 0;
+        for (place, row) in rows.iter().enumerate() {
+            let found = match fault {
                 Fault::Differs { call: at, row, given, alone } if (*at, *row) == (call, place) => {
-                    let (given, alone) =
-                        (shown(&signature.outputs, given), shown(&signature.outputs, alone));
-                    let _ = write!(text, " → {given}; {} → {alone}", reference(scenario));
+                    let given = shown(&signature.outputs, given);
+                    let alone = shown(&signature.outputs, alone);
+                    format!(" → {given}; {} → {alone}", reference(scenario))
                 }
-                _ => {}
-            }
+                _ if place < SHOWN_ROWS => String::new(),
+                _ => {
+                    left_out += 1;
+                    continue;
+                }
+            };
+            show_left_out(&mut left_out, &mut text);
+            let _ = write!(text, "\n  {number}{}{found}", cells(&signature.inputs, row));
         }
-        if rows.len() > SHOWN_ROWS {
-            let _ = write!(text, "\n  … {} more rows", rows.len() - SHOWN_ROWS);
-        }
+        show_left_out(&mut left_out, &mut text);
     }
     text
 }
 
-/// Rows of one call that are shown.
+fn show_left_out(rows: &mut usize, text: &mut String) {
+    match std::mem::take(rows) {
+        0 => {}
+        rows => {
+            let _ = write!(text, "\n  … {rows} more rows");
+        }
+    }
+}
+
+/// Rows of one call that are shown, besides the one in question.
 const SHOWN_ROWS: usize = 12;
 
 /// What the other result is called.

@@ -83,6 +83,7 @@ fn a_transform_from_its_first_line_to_the_registry() {
     project.write("part/src/lib.rs", &source.replace("part / whole)", "part / whole * 100.0)"));
     let manifest = std::fs::read_to_string(project.path("part/Cargo.toml")).unwrap();
     project.write("part/Cargo.toml", &manifest.replace("0.1.0", "0.1.1"));
+    std::fs::remove_file(project.path("part/Cargo.lock")).unwrap();
     project.write("part/cases.toml", "");
     let published = project.ok(&["transform", "publish", "part"]);
     says(
