@@ -135,12 +135,11 @@ impl Search<'_, '_> {
             return false;
         }
         let current = cell(&mut self.scenario).clone();
-        let better = candidates(&current, field.data_type).into_iter().any(|simpler| {
+        candidates(&current, field.data_type).into_iter().any(|simpler| {
             let mut candidate = self.scenario.clone();
             *cell(&mut candidate) = simpler;
             self.accept(candidate)
-        });
-        better
+        })
     }
 }
 
