@@ -4,7 +4,7 @@ use arrow::array::{ArrayRef, Float64Array, RecordBatch};
 
 use super::*;
 use crate::{
-    definition::OnError,
+    definition::{CallLimits, OnError},
     evaluate::Binding,
     wasm::{
         Limits, Runtime,
@@ -20,6 +20,7 @@ fn evaluation(guest: &Guest) -> Evaluation {
         inputs: BTreeMap::from([("x".to_owned(), "a".to_owned())]),
         outputs: vec![("y".to_owned(), "y".to_owned())],
         on_error: OnError::Null,
+        limits: CallLimits::default(),
     };
     Evaluation::new(runtime.load(&guest.component()).unwrap(), &binding).unwrap()
 }

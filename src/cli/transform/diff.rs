@@ -15,7 +15,7 @@ use super::{
     run::{given_params, pairs},
 };
 use crate::{
-    definition::{OnError, State},
+    definition::{CallLimits, OnError, State},
     diff::{Comparison, Data, Difference, Reach, reach},
     digest::Digest,
     error::{Error, Result, did_you_mean},
@@ -170,6 +170,7 @@ impl Diff {
             inputs,
             outputs: signature.outputs.iter().map(same).collect(),
             on_error: OnError::Null,
+            limits: CallLimits::default(),
         };
         Evaluation::new(Arc::clone(transform), &binding)
             .map_err(|error| with_param(error, signature))
