@@ -17,6 +17,7 @@ use arrow::{
 use datafusion::{
     catalog::streaming::StreamingTable,
     execution::{SendableRecordBatchStream, TaskContext},
+    logical_expr::ident,
     physical_plan::{stream::RecordBatchStreamAdapter, streaming::PartitionStream},
     prelude::{DataFrame, SessionContext},
 };
@@ -146,6 +147,7 @@ impl EntityDataframe {
         let rows = EntityRows { dataframe: self.clone(), typed, schema: Arc::clone(&schema) };
         let table =
             StreamingTable::try_new(schema, vec![Arc::new(rows)]).map_err(from_datafusion)?;
+        let table = table.with_sort_order(vec![ident(ROW_NUMBER).sort(true, true)]);
         context.read_table(Arc::new(table)).map_err(from_datafusion)
     }
 

@@ -50,12 +50,13 @@ impl ExtensionPlanner for Operators {
         _: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let node = node.as_any();
-        if let (Some(join), [entities, features]) = (node.downcast_ref::<PointInTimeJoin>(), inputs)
+        if let (Some(join), [entities, features @ ..]) =
+            (node.downcast_ref::<PointInTimeJoin>(), inputs)
         {
             let join = PointInTimeJoinExec::try_new(
                 Arc::clone(entities),
-                Arc::clone(features),
-                Arc::clone(join.spec()),
+                features.to_vec(),
+                join.views().to_vec(),
             )?;
             return Ok(Some(Arc::new(join)));
         }

@@ -59,8 +59,14 @@ pub(super) fn any_keys() -> impl Strategy<Value = Vec<&'static str>> {
     select(vec![vec!["user"], vec!["product"], vec!["product", "user"]])
 }
 
+/// How many cases a property is tried on: `UNSKEW_CASES`, or what is given here.
+pub(super) fn cases(usual: u32) -> ProptestConfig {
+    let asked = std::env::var("UNSKEW_CASES").ok().and_then(|text| text.parse().ok());
+    ProptestConfig::with_cases(asked.unwrap_or(usual))
+}
+
 pub(super) fn any_resources() -> impl Strategy<Value = Resources> {
-    (select(vec![1, 2, 4]), 1..6_usize).prop_map(|(partitions, batch_size)| Resources {
+    (select(vec![1, 2, 8]), 1..6_usize).prop_map(|(partitions, batch_size)| Resources {
         partitions,
         batch_size,
         ..Resources::default()
@@ -145,13 +151,18 @@ pub(super) fn feature_batch(rows: &[FeatureRow], keys: &[&str]) -> RecordBatch {
 }
 
 /// The batch as a table of several partitions of several batches.
-pub(super) fn table(batch: &RecordBatch, resources: &Resources) -> DataFrame {
+pub(super) fn partitioned(batch: &RecordBatch, resources: &Resources) -> MemTable {
     let mut partitions = vec![Vec::new(); resources.partitions];
     for (i, start) in (0..batch.num_rows()).step_by(resources.batch_size).enumerate() {
         let rows = resources.batch_size.min(batch.num_rows() - start);
         partitions[i % resources.partitions].push(batch.slice(start, rows));
     }
-    let table = MemTable::try_new(batch.schema(), partitions).unwrap();
+    MemTable::try_new(batch.schema(), partitions).unwrap()
+}
+
+/// [`partitioned`], in a session of its own.
+pub(super) fn table(batch: &RecordBatch, resources: &Resources) -> DataFrame {
+    let table = partitioned(batch, resources);
     session(resources).unwrap().read_table(Arc::new(table)).unwrap()
 }
 

@@ -8,10 +8,11 @@ use arrow::{
 };
 use datafusion::{
     common::{
-        DFSchema, DFSchemaRef, Result, Statistics, internal_err, plan_err,
+        DFSchema, DFSchemaRef, Result, Statistics, internal_err, plan_err, runtime::SpawnedTask,
         tree_node::TreeNodeRecursion,
     },
     dataframe::DataFrame,
+    error::DataFusionError,
     execution::{SendableRecordBatchStream, TaskContext},
     logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore},
     physical_expr::PhysicalExpr,
@@ -212,6 +213,11 @@ impl ExecutionPlan for TransformExec {
         vec![true]
     }
 
+    /// The batches of one partition are computed side by side already, and stay in order.
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
     fn apply_expressions(
         &self,
         _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
@@ -248,12 +254,20 @@ impl ExecutionPlan for TransformExec {
         let schema = self.schema();
         let metrics = BaselineMetrics::new(&self.metrics, partition);
         let (function, output) = (Arc::clone(&self.function), Arc::clone(&schema));
-        let batches = self.input.execute(partition, context)?.map(move |batch| {
-            let timer = metrics.elapsed_compute().timer();
-            let batch = apply(function.as_ref(), &batch?, &output)?;
-            timer.done();
-            Ok(batch.record_output(&metrics))
+        let at_once = context.session_config().target_partitions();
+        let tasks = self.input.execute(partition, context)?.map(move |batch| {
+            let (function, output) = (Arc::clone(&function), Arc::clone(&output));
+            let metrics = metrics.clone();
+            let task = SpawnedTask::spawn(async move {
+                let _timer = metrics.elapsed_compute().timer();
+                let batch = apply(function.as_ref(), &batch?, &output)?;
+                Ok(batch.record_output(&metrics))
+            });
+            task.join()
         });
+        let batches = tasks
+            .buffered(at_once)
+            .map(|batch| batch.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?);
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
     }
 

@@ -71,24 +71,9 @@ impl<'a> RowEncoder<'a> {
     /// of their names, so that the bytes of a row depend on its content alone.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Invalid`] when two columns share a tag (two equal names, or one pair
-    /// in four thousand million); [`crate::error::Kind::Internal`] when a column is not of its
-    /// field's type.
+    /// Those of [`RowSchema::new`] and [`RowSchema::encoder`].
     pub fn new(fields: &[Field], columns: &'a [ArrayRef]) -> Result<Self> {
-        let mut tagged = Vec::with_capacity(fields.len());
-        for ((field, tag), column) in fields.iter().zip(tags(fields)?).zip(columns) {
-            if *column.data_type() != field.data_type.to_arrow() {
-                return Err(Error::internal(format!(
-                    "column \"{}\" is {} and should be {}",
-                    field.name,
-                    column.data_type(),
-                    field.data_type
-                )));
-            }
-            tagged.push((&field.name, tag, Source::new(column, field.data_type)));
-        }
-        tagged.sort_by(|a, b| a.0.cmp(b.0));
-        Ok(Self { columns: tagged.into_iter().map(|(_, tag, source)| (tag, source)).collect() })
+        RowSchema::new(fields)?.encoder(columns)
     }
 
     /// Appends the bytes of a row.
@@ -216,7 +201,7 @@ fn write_numbers<T: ArrowPrimitiveType, const N: usize>(
     }
 }
 
-/// Which columns rows are read into: made once, for many decoders.
+/// Which columns rows have: made once, for many decoders and encoders.
 #[derive(Debug, Clone)]
 pub struct RowSchema {
     /// The columns in the order of their names, which is that of a row's entries.
@@ -236,7 +221,8 @@ impl RowSchema {
     /// Columns of these names and types, in this order.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Invalid`] when two columns share a tag, as in [`RowEncoder::new`].
+    /// [`crate::error::Kind::Invalid`] when two columns share a tag (two equal names, or one pair
+    /// in four thousand million).
     pub fn new(fields: &[Field]) -> Result<Self> {
         let wanted = |(place, (field, tag)): (usize, (&Field, [u8; 4]))| Wanted {
             tag,
@@ -248,6 +234,24 @@ impl RowSchema {
         let mut columns: Vec<_> = columns.collect();
         columns.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Self { columns })
+    }
+
+    /// An encoder for rows of these columns, which are in the order in which they were named.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Internal`] when a column is missing or not of its type.
+    pub fn encoder<'a>(&self, columns: &'a [ArrayRef]) -> Result<RowEncoder<'a>> {
+        let source = |Wanted { tag, name, data_type, place }: &Wanted| {
+            let column = columns.get(*place);
+            match column.filter(|column| *column.data_type() == data_type.to_arrow()) {
+                Some(column) => Ok((*tag, Source::new(column, *data_type))),
+                None => Err(Error::internal(format!(
+                    "column \"{name}\" is {} and should be {data_type}",
+                    column.map_or("missing".to_owned(), |column| column.data_type().to_string()),
+                ))),
+            }
+        };
+        Ok(RowEncoder { columns: self.columns.iter().map(source).collect::<Result<_>>()? })
     }
 
     /// A decoder that expects about `rows` rows.

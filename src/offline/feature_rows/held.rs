@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, new_null_array},
+    array::{Array, ArrayRef, new_empty_array},
     compute::interleave,
 };
 use datafusion::common::{Result, internal_err};
 
 use super::{FeatureBatch, Layout};
-use crate::{offline::errors::external, value::RowEncoder};
+use crate::{
+    offline::errors::external,
+    value::{Field, RowEncoder},
+};
 
 /// The batches that are still needed, each in a slot.
 pub(in crate::offline) struct Held {
@@ -53,35 +56,26 @@ impl Held {
         }
     }
 
-    pub(in crate::offline) fn count(&self) -> usize {
-        self.slots.iter().flatten().count()
-    }
-
     pub(in crate::offline) fn bytes(&self) -> usize {
         self.slots.iter().flatten().map(|batch| batch.bytes).sum()
     }
 
-    /// The values of columns, given by their indices in [`Layout::columns`], in the rows at
-    /// `positions`; null where there is no position.
-    pub(in crate::offline) fn gather(
-        &self,
-        columns: &[usize],
-        positions: &[Option<Position>],
-    ) -> Result<Vec<ArrayRef>> {
-        let missing = (self.slots.len(), 0);
-        let indices: Vec<(usize, usize)> =
-            positions.iter().map(|at| at.map_or(missing, |at| (at.slot, at.row))).collect();
-        let fields = self.layout.columns();
-        let gather = |column: &usize| {
-            let null = new_null_array(&fields[*column].data_type.to_arrow(), 1);
-            let slots = self
+    /// The columns of the rows at `positions`, in the order of [`Layout::columns`].
+    pub(in crate::offline) fn gather(&self, positions: &[Position]) -> Result<Vec<ArrayRef>> {
+        let indices: Vec<(usize, usize)> = positions.iter().map(|at| (at.slot, at.row)).collect();
+        let gather = |(column, field): (usize, &Field)| {
+            let empty = new_empty_array(&field.data_type.to_arrow());
+            let arrays: Vec<&dyn Array> = self
                 .slots
                 .iter()
-                .map(|slot| slot.as_ref().map_or(&null, |batch| &batch.columns[*column]));
-            let arrays: Vec<&dyn Array> = slots.chain([&null]).map(AsRef::as_ref).collect();
-            Ok(interleave(&arrays, &indices)?)
+                .map(|slot| slot.as_ref().map_or(&empty, |batch| &batch.columns[column]).as_ref())
+                .collect();
+            match arrays.is_empty() {
+                true => Ok(empty),
+                false => Ok(interleave(&arrays, &indices)?),
+            }
         };
-        columns.iter().map(gather).collect()
+        self.layout.columns().iter().enumerate().map(gather).collect()
     }
 
     /// The hashes of the content of rows.

@@ -44,24 +44,6 @@ impl Keys {
         self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
     }
 
-    /// The first row from `from` on whose key is not less than `key`; the keys are sorted.
-    pub(in crate::offline) fn seek(&self, from: usize, key: &[u8]) -> usize {
-        let (mut low, mut step) = (from, 1);
-        while low + step <= self.rows.num_rows() && self.get(low + step - 1) < key {
-            low += step;
-            step *= 2;
-        }
-        let mut high = self.rows.num_rows().min(low + step);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            match self.get(middle) < key {
-                true => low = middle + 1,
-                false => high = middle,
-            }
-        }
-        low
-    }
-
     pub(in crate::offline) fn size(&self) -> usize {
         self.rows.size()
     }

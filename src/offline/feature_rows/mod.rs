@@ -1,7 +1,7 @@
 //! Feature rows and their order: what a view reads of its source, and which of two rows is newer.
 //!
 //! Whatever asks for the newest row of an entity, the point-in-time join and the latest rows
-//! alike, asks [`Newest`]; nothing else decides between rows.
+//! alike, asks [`is_newer`]; nothing else decides between rows.
 
 mod held;
 mod keys;
@@ -18,9 +18,9 @@ use datafusion::{
     physical_expr::LexOrdering,
 };
 
-pub(super) use held::{Hashes, Held, Position};
+pub(super) use held::{Held, Position};
 pub(super) use keys::{KeyConverter, Keys};
-pub(super) use newest::{Candidate, Newest};
+pub(super) use newest::is_newer;
 
 use super::operator::{ordering, take_columns};
 use crate::value::{DataType, Field};
@@ -66,7 +66,7 @@ impl Layout {
         self.keys.keys().map(|key| key_column(key)).collect()
     }
 
-    /// The order in which [`Newest`] takes rows: by key, event time and created time.
+    /// The order of rows by key, event time and created time.
     pub(super) fn ordering(&self, schema: &Schema) -> Result<LexOrdering> {
         let mut columns = self.key_columns();
         columns.extend([EVENT, CREATED].map(str::to_owned));
@@ -138,7 +138,7 @@ impl FeatureBatch {
         self.events.value(row)
     }
 
-    fn created(&self, row: usize) -> Option<i64> {
+    pub(super) fn created(&self, row: usize) -> Option<i64> {
         self.created.is_valid(row).then(|| self.created.value(row))
     }
 }

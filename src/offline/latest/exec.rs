@@ -28,7 +28,7 @@ use futures::{StreamExt, stream};
 
 use super::output_fields;
 use crate::offline::{
-    feature_rows::{FeatureBatch, Held, KeyConverter, Layout, Newest, Position},
+    feature_rows::{FeatureBatch, Held, KeyConverter, Layout, Position, is_newer},
     operator::physical_columns,
 };
 
@@ -187,8 +187,9 @@ struct Groups {
     schema: SchemaRef,
     converter: KeyConverter,
     held: Held,
-    newest: Newest,
     key: Vec<u8>,
+    /// The newest row of the group that goes on.
+    newest: Option<Position>,
 }
 
 impl Groups {
@@ -196,8 +197,8 @@ impl Groups {
         Ok(Self {
             converter: layout.key_converter()?,
             held: Held::new(Arc::clone(&layout)),
-            newest: Newest::of_all(),
             key: Vec::new(),
+            newest: None,
             layout,
             schema,
         })
@@ -208,38 +209,51 @@ impl Groups {
         let slot = self.held.insert(FeatureBatch::new(batch, &self.layout, &self.converter)?);
         let mut ended = Vec::new();
         if let Some(batch) = self.held.get(slot) {
-            let mut hashes = self.held.hashes();
             for row in (0..batch.len()).filter(|row| !batch.keys.is_null(*row)) {
                 let key = batch.keys.get(row);
                 if self.key != key {
-                    ended.extend(self.newest.at(i64::MAX).map(|row| row.at));
-                    self.newest.reset();
+                    ended.extend(self.newest.take());
                     self.key.clear();
                     self.key.extend_from_slice(key);
                 }
-                self.newest.arrive(Position { slot, row }, batch, &mut hashes)?;
+                let at = Position { slot, row };
+                if self.newest.map_or(Ok(true), |newest| self.is_newer(at, newest))? {
+                    self.newest = Some(at);
+                }
             }
         }
         self.give(&ended)
     }
 
+    fn is_newer(&self, one: Position, other: Position) -> Result<bool> {
+        let (Some(batch), Some(others)) = (self.held.get(one.slot), self.held.get(other.slot))
+        else {
+            return internal_err!("a row of a batch that was let go");
+        };
+        is_newer(
+            (batch.event(one.row), || batch.created(one.row)),
+            (others.event(other.row), || others.created(other.row)),
+            || {
+                let mut hashes = self.held.hashes();
+                Ok((hashes.of(one)?, hashes.of(other)?))
+            },
+        )
+    }
+
     /// Gives the latest of the last group.
     fn finish(&mut self) -> Result<RecordBatch> {
-        let last = self.newest.at(i64::MAX).map(|row| row.at);
-        self.newest.reset();
+        let last = self.newest.take();
         self.give(last.as_slice())
     }
 
-    /// The rows at `positions`; lets go of all batches but those of the group that goes on.
+    /// The rows at `positions`; lets go of all batches but that of the group that goes on.
     fn give(&mut self, positions: &[Position]) -> Result<RecordBatch> {
-        let columns: Vec<usize> = (0..self.layout.columns().len()).collect();
-        let found: Vec<_> = positions.iter().copied().map(Some).collect();
-        let mut columns = self.held.gather(&columns, &found)?;
+        let mut columns = self.held.gather(positions)?;
         let mut hashes = self.held.hashes();
         let hashes = positions.iter().map(|at| hashes.of(*at)).collect::<Result<Vec<_>>>()?;
         columns.push(Arc::new(UInt64Array::from(hashes)) as ArrayRef);
-        let newest = &self.newest;
-        self.held.release(|slot| newest.needs(slot));
+        let needed = self.newest.map(|newest| newest.slot);
+        self.held.release(|slot| Some(slot) == needed);
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }
 }

@@ -13,8 +13,8 @@ use crate::{
     offline::{
         Period,
         testing::{
-            FeatureRow, any_feature_row, any_keys, any_resources, any_time, collect, feature_batch,
-            layout, same_columns, table,
+            FeatureRow, any_feature_row, any_keys, any_resources, any_time, cases, collect,
+            feature_batch, layout, same_columns, table,
         },
     },
     time::Timestamp,
@@ -50,7 +50,7 @@ fn by_key(batch: &RecordBatch, keys: usize) -> Vec<ArrayRef> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(cases(256))]
 
     #[test]
     fn the_latest_rows_are_those_the_contract_names(

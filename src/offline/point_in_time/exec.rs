@@ -2,84 +2,77 @@
 
 use std::{fmt, sync::Arc};
 
-use arrow::array::RecordBatch;
 use datafusion::{
     common::{Result, Statistics, internal_err, tree_node::TreeNodeRecursion},
-    execution::{
-        SendableRecordBatchStream, TaskContext,
-        memory_pool::{MemoryConsumer, MemoryReservation},
-    },
+    execution::{SendableRecordBatchStream, TaskContext},
     physical_expr::{LexOrdering, OrderingRequirements, PhysicalExpr},
     physical_plan::{
         ChildStats, ChildrenPropertiesMode, DisplayAs, DisplayFormatType, Distribution,
         ExecutionPlan, InputDistributionRequirements, PlanProperties, ReplaceChildrenOptions,
-        StatisticsArgs, apply_expression_roots,
+        StatisticsArgs,
         execution_plan::CardinalityEffect,
-        metrics::{
-            BaselineMetrics, Count, ExecutionPlanMetricsSet, Gauge, MetricBuilder, MetricsSet,
-            RecordOutput,
-        },
+        metrics::{ExecutionPlanMetricsSet, MetricsSet, SpillMetrics},
+        spill::SpillManager,
         stream::RecordBatchStreamAdapter,
     },
 };
-use futures::{StreamExt, stream};
+use futures::stream;
 
 use super::{
     JoinSpec,
-    merge::{Merge, Step},
+    join::{Join, JoinMetrics},
+    scan::FeatureRows,
 };
-use crate::offline::operator::{extended, ordering, physical_columns, widened};
+use crate::offline::{
+    ROW_NUMBER,
+    operator::{extended, ordering, widened},
+};
 
-/// A point-in-time join of two sides that are partitioned by key and sorted by key and time.
+/// A point-in-time join of entity rows, the first child, with the feature rows of views, the others.
 ///
-/// The first child gives entity rows, the second feature rows. Entity rows keep their order and
-/// their partition.
+/// Entity rows come out in the order of their numbers, in one partition; feature rows may come in
+/// any order and any number of partitions.
 #[derive(Debug)]
 pub struct PointInTimeJoinExec {
     entities: Arc<dyn ExecutionPlan>,
-    features: Arc<dyn ExecutionPlan>,
-    spec: Arc<JoinSpec>,
-    /// The keys of either side.
-    keys: [Vec<Arc<dyn PhysicalExpr>>; 2],
-    /// The order either side has to come in.
-    orderings: [LexOrdering; 2],
+    features: Vec<Arc<dyn ExecutionPlan>>,
+    views: Vec<Arc<JoinSpec>>,
+    /// The order of the entity rows.
+    order: LexOrdering,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
 
 impl PointInTimeJoinExec {
-    /// A join; both children are asked for their columns by name.
+    /// A join; all children are asked for their columns by name.
     ///
     /// # Errors
-    /// When a column is missing in either child.
+    /// When a column is missing, or there is not one child for each view.
     pub fn try_new(
         entities: Arc<dyn ExecutionPlan>,
-        features: Arc<dyn ExecutionPlan>,
-        spec: Arc<JoinSpec>,
+        features: Vec<Arc<dyn ExecutionPlan>>,
+        views: Vec<Arc<JoinSpec>>,
     ) -> Result<Self> {
-        let keys: Vec<String> = spec.layout.keys.keys().cloned().collect();
-        let by_time: Vec<String> = keys.iter().chain([&spec.time]).cloned().collect();
+        if features.len() != views.len() {
+            return internal_err!("{} inputs for {} views", features.len(), views.len());
+        }
+        let outputs: Vec<_> =
+            views.iter().map(|view| view.output_fields()).collect::<Result<_>>()?;
         Ok(Self {
-            keys: [
-                physical_columns(&entities.schema(), &keys)?,
-                physical_columns(&features.schema(), &spec.layout.key_columns())?,
-            ],
-            orderings: [
-                ordering(&entities.schema(), &by_time)?,
-                spec.layout.ordering(&features.schema())?,
-            ],
-            properties: Arc::new(extended(&entities, spec.output_fields()?)?),
+            order: ordering(&entities.schema(), &[ROW_NUMBER.to_owned()])?,
+            properties: Arc::new(extended(&entities, outputs.into_iter().flatten().collect())?),
             metrics: ExecutionPlanMetricsSet::new(),
             entities,
             features,
-            spec,
+            views,
         })
     }
 }
 
 impl DisplayAs for PointInTimeJoinExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "PointInTimeJoinExec: {}", self.spec)
+        write!(f, "PointInTimeJoinExec: ")?;
+        super::write_views(&self.views, f)
     }
 }
 
@@ -93,42 +86,45 @@ impl ExecutionPlan for PointInTimeJoinExec {
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.entities, &self.features]
+        [&self.entities].into_iter().chain(&self.features).collect()
     }
 
     fn input_distribution_requirements(&self) -> InputDistributionRequirements {
-        let by_key = self.keys.iter().cloned().map(Distribution::KeyPartitioned);
-        InputDistributionRequirements::co_partitioned(by_key.collect())
+        let features = self.features.iter().map(|_| Distribution::UnspecifiedDistribution);
+        let all = [Distribution::SinglePartition].into_iter().chain(features);
+        InputDistributionRequirements::new(all.collect())
     }
 
     fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
-        self.orderings.iter().cloned().map(|ordering| Some(ordering.into())).collect()
+        let features = self.features.iter().map(|_| None);
+        [Some(self.order.clone().into())].into_iter().chain(features).collect()
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        [false].into_iter().chain(self.features.iter().map(|_| true)).collect()
     }
 
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true, false]
+        [true].into_iter().chain(self.features.iter().map(|_| false)).collect()
     }
 
     fn apply_expressions(
         &self,
-        visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        apply_expression_roots(self.keys.iter().flatten(), visit)
+        Ok(TreeNodeRecursion::Continue)
     }
 
     fn replace_children(
         self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        match <[_; 2]>::try_from(children) {
-            Ok([entities, features]) => {
-                Ok(Arc::new(Self::try_new(entities, features, Arc::clone(&self.spec))?))
-            }
-            Err(children) => {
-                internal_err!("PointInTimeJoinExec has two children, not {}", children.len())
-            }
+        if children.is_empty() {
+            return internal_err!("PointInTimeJoinExec without entity rows");
         }
+        let entities = children.remove(0);
+        Ok(Arc::new(Self::try_new(entities, children, self.views.clone())?))
     }
 
     fn with_new_children(
@@ -147,14 +143,15 @@ impl ExecutionPlan for PointInTimeJoinExec {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let schema = self.schema();
-        let consumer = MemoryConsumer::new(format!("PointInTimeJoinExec[{partition}]"));
-        let join = Join {
-            merge: Merge::new(Arc::clone(&self.spec), Arc::clone(&schema))?,
-            reservation: consumer.register(context.memory_pool()),
-            metrics: JoinMetrics::new(&self.metrics, partition),
-            entities: self.entities.execute(partition, Arc::clone(&context))?,
-            features: self.features.execute(partition, context)?,
+        let spills = SpillMetrics::new(&self.metrics, 0);
+        let rows = |(view, plan): (&Arc<JoinSpec>, &Arc<dyn ExecutionPlan>)| {
+            let spills = SpillManager::new(context.runtime_env(), spills.clone(), plan.schema());
+            FeatureRows::new(Arc::clone(view), Arc::clone(plan), spills)
         };
+        let views = self.views.iter().zip(&self.features).map(rows).collect();
+        let entities = self.entities.execute(partition, Arc::clone(&context))?;
+        let metrics = JoinMetrics::new(&self.metrics);
+        let join = Join::new(entities, views, Arc::clone(&schema), context, metrics);
         let batches = stream::try_unfold(join, Join::next);
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
     }
@@ -168,7 +165,8 @@ impl ExecutionPlan for PointInTimeJoinExec {
     }
 
     fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
-        vec![ChildStats::At(partition), ChildStats::Skip]
+        let features = self.features.iter().map(|_| ChildStats::Skip);
+        [ChildStats::At(partition)].into_iter().chain(features).collect()
     }
 
     fn statistics_from_inputs(
@@ -177,64 +175,5 @@ impl ExecutionPlan for PointInTimeJoinExec {
         _: &StatisticsArgs,
     ) -> Result<Arc<Statistics>> {
         widened(inputs, &self.schema())
-    }
-}
-
-/// The join of one partition at work.
-struct Join {
-    merge: Merge,
-    entities: SendableRecordBatchStream,
-    features: SendableRecordBatchStream,
-    reservation: MemoryReservation,
-    metrics: JoinMetrics,
-}
-
-struct JoinMetrics {
-    baseline: BaselineMetrics,
-    matched: Count,
-    expired: Count,
-    held: Gauge,
-}
-
-impl JoinMetrics {
-    fn new(metrics: &ExecutionPlanMetricsSet, partition: usize) -> Self {
-        let counter = |name: &'static str| MetricBuilder::new(metrics).counter(name, partition);
-        Self {
-            baseline: BaselineMetrics::new(metrics, partition),
-            matched: counter("matched_rows"),
-            expired: counter("expired_rows"),
-            held: MetricBuilder::new(metrics).gauge("peak_held_bytes", partition),
-        }
-    }
-}
-
-impl Join {
-    /// The next batch, and the join that goes on after it.
-    async fn next(mut self) -> Result<Option<(RecordBatch, Self)>> {
-        loop {
-            let timer = self.metrics.baseline.elapsed_compute().timer();
-            let step = self.merge.step()?;
-            timer.done();
-            match step {
-                Step::Entities => {
-                    let batch = self.entities.next().await.transpose()?;
-                    self.merge.push_entities(batch)?;
-                }
-                Step::Features => {
-                    let batch = self.features.next().await.transpose()?;
-                    self.merge.push_features(batch)?;
-                    self.reservation.try_resize(self.merge.held_bytes())?;
-                    self.metrics.held.set_max(self.merge.held_bytes());
-                }
-                Step::Output(batch) => {
-                    return Ok(Some((batch.record_output(&self.metrics.baseline), self)));
-                }
-                Step::Done => {
-                    self.metrics.matched.add(self.merge.counts().matched);
-                    self.metrics.expired.add(self.merge.counts().expired);
-                    return Ok(None);
-                }
-            }
-        }
     }
 }

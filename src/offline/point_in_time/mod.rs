@@ -1,15 +1,22 @@
 //! The point-in-time join: to every entity row, what was known of the entity at the row's time.
 //!
-//! Both sides are partitioned by key and sorted by key and time, which DataFusion sees to, on disk
-//! where it has to; the join itself is one pass over both.
+//! The entity rows are indexed by key and time ([`index`]). Feature rows come in any order, from as
+//! many partitions as their source has, and each finds the entity row that sees it first
+//! ([`scan`]), where the newest wins ([`winners`]). Entity rows never move: they come out as they
+//! came in. Where they and what they match do not fit into memory, [`join`] takes them part by
+//! part, and the feature rows wait on the disk.
 
 mod exec;
-mod merge;
+mod index;
+mod join;
+mod keys;
 mod node;
 #[cfg(test)]
 mod oracle;
+mod scan;
+mod winners;
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use arrow::datatypes::Field as ArrowField;
 use datafusion::{
@@ -112,9 +119,15 @@ impl fmt::Display for JoinSpec {
     }
 }
 
+/// What a join does with each of its views, in plans.
+fn write_views(views: &[Arc<JoinSpec>], f: &mut fmt::Formatter) -> fmt::Result {
+    let views: Vec<String> = views.iter().map(ToString::to_string).collect();
+    write!(f, "{}", views.join("; "))
+}
+
 /// The entity rows with the features that each of the views gives them: all columns of the entity
-/// rows, then the outputs of the views in their order. Every row comes out once, in no particular
-/// order; [`in_order`] restores it.
+/// rows, then the outputs of the views in their order. Every row comes out once; [`in_order`] says
+/// that they come in the order of the entity dataframe.
 ///
 /// A view's features are null in a row whose entity has no feature row that can be seen at the
 /// row's time, or none young enough, and in a row with a null join key.
@@ -125,25 +138,32 @@ pub fn join_views(
     entities: DataFrame,
     views: impl IntoIterator<Item = ViewJoin>,
 ) -> Result<DataFrame> {
-    views.into_iter().try_fold(entities, join_view)
-}
-
-fn join_view(entities: DataFrame, view: ViewJoin) -> Result<DataFrame> {
-    let taken = |(_, name): &(&str, &str)| entities.schema().has_column_with_unqualified_name(name);
-    if let Some((_, name)) = view.spec.outputs().find(taken) {
-        return Err(Error::invalid(format!("two columns of the result have the name \"{name}\""))
+    let (mut features, mut specs) = (Vec::new(), Vec::new());
+    let fields = entities.schema().fields().iter();
+    let mut taken: BTreeSet<String> = fields.map(|field| field.name().clone()).collect();
+    for ViewJoin { rows, spec } in views {
+        if let Some((_, name)) = spec.outputs().find(|(_, name)| !taken.insert((*name).to_owned()))
+        {
+            return Err(Error::invalid(format!(
+                "two columns of the result have the name \"{name}\""
+            ))
             .with_hint(
                 "take the column out of the entity dataframe, or ask for full feature names",
             ));
+        }
+        features.push(rows.into_parts().1);
+        specs.push(Arc::new(spec));
+    }
+    if specs.is_empty() {
+        return Ok(entities);
     }
     let (state, entities) = entities.into_parts();
-    let node = PointInTimeJoin::try_new(entities, view.rows.into_parts().1, Arc::new(view.spec));
-    let node = Arc::new(node.map_err(from_datafusion)?);
-    Ok(DataFrame::new(state, LogicalPlan::Extension(Extension { node })))
+    let node = PointInTimeJoin::try_new(entities, features, specs).map_err(from_datafusion)?;
+    Ok(DataFrame::new(state, LogicalPlan::Extension(Extension { node: Arc::new(node) })))
 }
 
-/// The rows in the order of the entity dataframe, without their numbers. What computes on rows
-/// goes before it, while they are spread over all cores.
+/// The rows in the order of the entity dataframe, without their numbers. Nothing is sorted where
+/// they are in order already, as behind [`join_views`].
 ///
 /// # Errors
 /// [`crate::error::Kind::Internal`] when the rows are not numbered.

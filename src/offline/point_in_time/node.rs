@@ -9,37 +9,42 @@ use datafusion::{
 };
 
 use super::JoinSpec;
-use crate::offline::operator::indices;
+use crate::offline::{ROW_NUMBER, operator::indices};
 
-/// A point-in-time join of entity rows and feature rows: the columns of the entity rows, then the
-/// outputs.
+/// A point-in-time join of entity rows with the feature rows of views: the columns of the entity
+/// rows, then the outputs of the views in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PointInTimeJoin {
     entities: LogicalPlan,
-    features: LogicalPlan,
-    spec: Arc<JoinSpec>,
+    features: Vec<LogicalPlan>,
+    views: Vec<Arc<JoinSpec>>,
     schema: DFSchemaRef,
 }
 
 impl PointInTimeJoin {
-    /// A join; both sides are asked for their columns by name.
+    /// A join; all inputs are asked for their columns by name.
     ///
     /// # Errors
-    /// When a column is missing on either side, or two would have one name.
+    /// When a column is missing in one, two would have one name, or there is not one input for each
+    /// view.
     pub fn try_new(
         entities: LogicalPlan,
-        features: LogicalPlan,
-        spec: Arc<JoinSpec>,
+        features: Vec<LogicalPlan>,
+        views: Vec<Arc<JoinSpec>>,
     ) -> Result<Self> {
-        let outputs = spec.output_fields()?;
-        let outputs = DFSchema::try_from(Schema::new(outputs))?;
-        let schema = Arc::new(entities.schema().join(&outputs)?);
-        Ok(Self { entities, features, spec, schema })
+        if features.len() != views.len() {
+            return internal_err!("{} inputs for {} views", features.len(), views.len());
+        }
+        let mut schema = entities.schema().as_ref().clone();
+        for view in &views {
+            schema = schema.join(&DFSchema::try_from(Schema::new(view.output_fields()?))?)?;
+        }
+        Ok(Self { entities, features, views, schema: Arc::new(schema) })
     }
 
-    /// What the join does.
-    pub fn spec(&self) -> &Arc<JoinSpec> {
-        &self.spec
+    /// What the join does with each view.
+    pub fn views(&self) -> &[Arc<JoinSpec>] {
+        &self.views
     }
 }
 
@@ -49,7 +54,7 @@ impl UserDefinedLogicalNodeCore for PointInTimeJoin {
     }
 
     fn inputs(&self) -> Vec<&LogicalPlan> {
-        vec![&self.entities, &self.features]
+        [&self.entities].into_iter().chain(&self.features).collect()
     }
 
     fn schema(&self) -> &DFSchemaRef {
@@ -61,24 +66,28 @@ impl UserDefinedLogicalNodeCore for PointInTimeJoin {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "PointInTimeJoin: {}", self.spec)
+        write!(f, "PointInTimeJoin: ")?;
+        super::write_views(&self.views, f)
     }
 
-    fn with_exprs_and_inputs(&self, _: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
-        match <[LogicalPlan; 2]>::try_from(inputs) {
-            Ok([entities, features]) => Self::try_new(entities, features, Arc::clone(&self.spec)),
-            Err(inputs) => internal_err!("PointInTimeJoin has two inputs, not {}", inputs.len()),
+    fn with_exprs_and_inputs(&self, _: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
+        if inputs.is_empty() {
+            return internal_err!("PointInTimeJoin without entity rows");
         }
+        let entities = inputs.remove(0);
+        Self::try_new(entities, inputs, self.views.clone())
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
         let width = self.entities.schema().fields().len();
-        let own = [&self.spec.time].into_iter().chain(self.spec.layout.keys.keys());
-        let mut entities = indices(self.entities.schema(), own)?;
+        let row_number = ROW_NUMBER.to_owned();
+        let own = self.views.iter().flat_map(|view| view.layout.keys.keys().chain([&view.time]));
+        let mut entities = indices(self.entities.schema(), own.chain([&row_number]))?;
         entities.extend(output_columns.iter().filter(|column| **column < width));
-        let columns = self.spec.layout.columns();
-        let features = indices(self.features.schema(), columns.iter().map(|column| &column.name))?;
-        Some(vec![entities, features])
+        let features = self.views.iter().zip(&self.features).map(|(view, rows)| {
+            indices(rows.schema(), view.layout.columns().iter().map(|column| &column.name))
+        });
+        [Some(entities)].into_iter().chain(features).collect()
     }
 }
 
@@ -86,7 +95,7 @@ impl hash::Hash for PointInTimeJoin {
     fn hash<H: hash::Hasher>(&self, state: &mut H) {
         self.entities.hash(state);
         self.features.hash(state);
-        self.spec.to_string().hash(state);
+        self.views.iter().for_each(|view| view.to_string().hash(state));
     }
 }
 

@@ -5,22 +5,24 @@ use std::sync::Arc;
 use arrow::{
     array::{ArrayRef, BooleanArray, RecordBatch, UInt64Array},
     compute::concat_batches,
-    datatypes::Schema,
 };
-use datafusion::physical_plan::displayable;
+use datafusion::{
+    physical_plan::{collect, displayable},
+    prelude::DataFrame,
+};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use super::{
-    JoinSpec, ViewJoin, in_order, join_views,
-    merge::{Merge, Step},
-};
+use super::{JoinSpec, ViewJoin, in_order, join_views};
 use crate::{
     definition::Visible,
+    error::{Kind, Result},
     offline::{
         ROW_NUMBER, Resources,
+        errors::from_datafusion,
+        session,
         testing::{
             FeatureRow, any_feature_row, any_keys, any_product, any_resources, any_time, any_user,
-            collect, content_columns, content_fields, feature_batch, key_values, layout,
+            cases, content_columns, content_fields, feature_batch, key_values, layout, partitioned,
             same_columns, table, times,
         },
     },
@@ -140,98 +142,74 @@ impl View {
 
 // --- the join against the contract --------------------------------------------------------------
 
+/// The joined rows in their order.
+fn join(case: &Case, resources: &Resources) -> DataFrame {
+    let context = session(resources).unwrap();
+    let table = |batch| context.read_table(Arc::new(partitioned(&batch, resources))).unwrap();
+    let views = case.views.iter().enumerate().map(|(number, view)| ViewJoin {
+        rows: table(feature_batch(&view.rows, &view.keys)),
+        spec: view.spec(number),
+    });
+    in_order(join_views(table(entity_batch(&case.entities)), views).unwrap()).unwrap()
+}
+
+fn expected(case: &Case) -> Vec<ArrayRef> {
+    let mut columns = entity_batch(&case.entities).columns()[..4].to_vec();
+    columns.extend(case.views.iter().flat_map(|view| view.expected(&case.entities)));
+    columns
+}
+
+/// Runs a plan: what came out, and how often an operator of it wrote to the disk.
+fn run(rows: DataFrame) -> Result<(RecordBatch, usize)> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(2).enable_all().build().unwrap().block_on(async {
+        let (state, plan) = rows.into_parts();
+        let plan = state.create_physical_plan(&plan).await.map_err(from_datafusion)?;
+        let collected = collect(Arc::clone(&plan), state.task_ctx()).await;
+        let batches = collected.map_err(from_datafusion)?;
+        let mut spilled = 0;
+        let mut plans = vec![Arc::clone(&plan)];
+        while let Some(plan) = plans.pop() {
+            spilled += plan.metrics().and_then(|metrics| metrics.spill_count()).unwrap_or(0);
+            plans.extend(plan.children().into_iter().cloned());
+        }
+        Ok((concat_batches(&plan.schema(), &batches).unwrap(), spilled))
+    })
+}
+
+/// Checks a case at one, two and eight partitions, and with less and less memory, down to where a
+/// single entity row has too much of it; gives how often it went to the disk.
+fn check(case: &Case) -> usize {
+    let expected = expected(case);
+    let mut spilled = 0;
+    for partitions in [1, 2, 8] {
+        let resources = Resources { partitions, ..case.resources.clone() };
+        same_columns(run(join(case, &resources)).unwrap().0.columns(), &expected);
+    }
+    for memory in [64_000, 32_000, 16_000, 12_000, 8_000] {
+        let resources = Resources { memory: Some(memory), ..case.resources.clone() };
+        match run(join(case, &resources)) {
+            Ok((found, times)) => {
+                same_columns(found.columns(), &expected);
+                spilled += times;
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), Kind::Limit, "{error}");
+                assert!(memory < 64_000, "{error}");
+                break;
+            }
+        }
+    }
+    spilled
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(cases(128))]
 
     #[test]
     fn the_join_gives_what_the_contract_says(case in any_case()) {
-        let entities = entity_batch(&case.entities);
-        let views = case.views.iter().enumerate().map(|(number, view)| ViewJoin {
-            rows: table(&feature_batch(&view.rows, &view.keys), &case.resources),
-            spec: view.spec(number),
-        });
-        let joined = join_views(table(&entities, &case.resources), views).unwrap();
-        let joined = collect(in_order(joined).unwrap());
-
-        let mut expected = entities.columns()[..4].to_vec();
-        expected.extend(case.views.iter().flat_map(|view| view.expected(&case.entities)));
-        same_columns(joined.columns(), &expected);
+        check(&case);
     }
-
-    /// Batches of any size on either side, far more of them than are held at once.
-    #[test]
-    fn the_merge_gives_what_the_contract_says(
-        mut entities in vec(any_entity_row(), 0..60),
-        mut view in any_view(200),
-        sizes in (1..60_usize, 1..4_usize),
-    ) {
-        let has_user = view.keys.contains(&"user");
-        let has_product = view.keys.contains(&"product");
-        let key = |user: Option<i64>, product: Option<&'static str>| {
-            (product.filter(|_| has_product), user.filter(|_| has_user))
-        };
-        entities.sort_by_key(|row| (key(row.user, row.product), row.time));
-        view.rows.sort_by_key(|row| (key(row.user, row.product), row.event, row.created));
-        let (_, joined) = merge(&view, &entity_batch(&entities), sizes);
-        same_columns(&joined, &view.expected(&entities));
-    }
-}
-
-/// Runs the merge over batches of these sizes; gives the most bytes that it held, and the outputs.
-fn merge(
-    view: &View,
-    entities: &RecordBatch,
-    (entity_rows, feature_rows): (usize, usize),
-) -> (usize, Vec<ArrayRef>) {
-    let spec = Arc::new(view.spec(0));
-    let fields = entities.schema().fields().iter().cloned().collect::<Vec<_>>();
-    let outputs = spec.output_fields().unwrap().into_iter().map(Arc::new);
-    let schema = Arc::new(Schema::new(fields.into_iter().chain(outputs).collect::<Vec<_>>()));
-    let mut merge = Merge::new(spec, Arc::clone(&schema)).unwrap();
-    let features = feature_batch(&view.rows, &view.keys);
-    let mut entity_batches = batches(entities, entity_rows);
-    let mut feature_batches = batches(&features, feature_rows);
-    let mut given = Vec::new();
-    let mut most = 0;
-    loop {
-        most = most.max(merge.held_bytes());
-        match merge.step().unwrap() {
-            Step::Entities => merge.push_entities(entity_batches.next()).unwrap(),
-            Step::Features => merge.push_features(feature_batches.next()).unwrap(),
-            Step::Output(batch) => given.push(batch),
-            Step::Done => break,
-        }
-    }
-    let all = concat_batches(&schema, &given).unwrap();
-    (most, all.columns()[entities.num_columns()..].to_vec())
-}
-
-fn batches(batch: &RecordBatch, rows: usize) -> impl Iterator<Item = RecordBatch> {
-    let starts = (0..batch.num_rows()).step_by(rows);
-    starts.map(move |start| batch.slice(start, rows.min(batch.num_rows() - start)))
-}
-
-/// Entity rows that match one row in each of very many batches do not keep all those batches.
-#[test]
-fn what_is_held_is_bounded() {
-    let rows = |user| {
-        let feature = FeatureRow {
-            user: Some(user),
-            product: None,
-            event: 0,
-            created: None,
-            amount: None,
-            note: None,
-            tags: None,
-        };
-        (EntityRow { user: Some(user), product: None, time: 0 }, feature)
-    };
-    let (entities, features): (Vec<_>, Vec<_>) = (0..500).map(rows).unzip();
-    let view = View { keys: vec!["user"], rows: features, ttl: None, visible: Visible::Event };
-    let (most, all) = merge(&view, &entity_batch(&entities), (500, 1));
-    same_columns(&all, &view.expected(&entities));
-    let one = merge(&view, &entity_batch(&entities), (1, 1)).0;
-    assert!(most < 40 * one, "{most} bytes held, {one} for one batch");
 }
 
 /// The plan of joins with these keys, one after the other.
@@ -249,20 +227,23 @@ fn plan(keys: &[&[&'static str]]) -> String {
     displayable(plan.as_ref()).indent(false).to_string()
 }
 
+/// The order of a table in memory is not known, so that the entity rows are sorted once, by their
+/// numbers; those of an entity dataframe come in order. Nothing else is sorted or moved.
 #[test]
-fn entity_rows_are_sorted_once_for_all_views_with_the_same_keys() {
-    let sorts = |keys: &[&[&'static str]]| plan(keys).matches("SortExec").count();
-    let features = 3;
-    assert_eq!(sorts(&[&["user"], &["user"], &["user"]]), 1 + features);
-    assert_eq!(sorts(&[&["user"], &["product"], &["product"]]), 2 + features);
+fn one_operator_joins_all_views_and_feature_rows_stay_where_they_are() {
+    let plan = plan(&[&["user"], &["product"], &["user"]]);
+    let count = |operator: &str| plan.matches(operator).count();
+    let found = ["PointInTimeJoinExec", "SortExec", "RepartitionExec"].map(count);
+    assert_eq!(found, [1, 1, 0], "{plan}");
 }
 
-/// More rows than fit into memory are sorted on disk, and give the same.
+/// Half of the rows are those of one key, and memory is for a fraction of them.
 #[test]
 fn memory_that_is_short_changes_nothing() {
     let number = |row: i64| row.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as i64) >> 48;
-    let features = (0..150_000).map(|row| FeatureRow {
-        user: Some(number(row) % 500),
+    let user = |row: i64| Some(if row % 2 == 0 { 7 } else { number(row) % 500 });
+    let features = (0..60_000).map(|row| FeatureRow {
+        user: user(row),
         product: Some("a name that takes some room, as texts in tables do"),
         event: number(row * 3),
         created: None,
@@ -270,26 +251,29 @@ fn memory_that_is_short_changes_nothing() {
         note: Some("a note that takes some room, as texts in tables do"),
         tags: Some(vec![row; 8]),
     });
-    let entities: Vec<_> = (0..20_000)
-        .map(|row| EntityRow {
-            user: Some(number(row * 7) % 500),
-            product: None,
-            time: number(row * 5),
-        })
-        .collect();
+    let entities = (0..20_000).map(|row| EntityRow {
+        user: user(row * 7),
+        product: None,
+        time: number(row * 5),
+    });
     let view =
         View { keys: vec!["user"], rows: features.collect(), ttl: None, visible: Visible::Event };
-    let run = |memory| {
-        let resources =
-            Resources { partitions: 2, batch_size: 1000, memory, ..Resources::default() };
-        let join = ViewJoin {
-            rows: table(&feature_batch(&view.rows, &view.keys), &resources),
-            spec: view.spec(0),
-        };
-        let joined = join_views(table(&entity_batch(&entities), &resources), [join]).unwrap();
-        collect(in_order(joined).unwrap())
+    let case = |memory| Case {
+        entities: entities.clone().collect(),
+        views: vec![view.clone()],
+        resources: Resources { partitions: 2, batch_size: 1000, memory, ..Resources::default() },
     };
-    same_columns(run(Some(20_000_000)).columns(), run(None).columns());
+    let run = |memory| {
+        let case = case(memory);
+        run(join(&case, &case.resources)).unwrap()
+    };
+    let (whole, spilled) = run(None);
+    assert_eq!(spilled, 0);
+    for memory in [10_000_000, 3_000_000] {
+        let (found, spilled) = run(Some(memory));
+        same_columns(found.columns(), whole.columns());
+        assert!(spilled > 0, "{memory} bytes");
+    }
 }
 
 #[test]
