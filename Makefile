@@ -11,7 +11,7 @@ TARGET := $(abspath $(CARGO_TARGET_DIR))
 # The Python packages that the tests compare with, in an environment of their own.
 export UNSKEW_PYTHON := $(TARGET)/python/bin/python
 
-.PHONY: help demo test lint bench bench-online tools servers
+.PHONY: help demo test lint bench bench-online bench-offline tools servers
 
 help:
 	@echo 'make demo   train, serve and audit on real data, in under a minute after the build'
@@ -19,6 +19,7 @@ help:
 	@echo 'make lint   formatting, clippy and the documentation, warnings denied'
 	@echo 'make bench  what a call of a transform costs, and a row in the stores'
 	@echo 'make bench-online  answers a second: ours, feast serve, and the limit'
+	@echo 'make bench-offline  training datasets and row transforms against DuckDB and Polars'
 
 # Building one transform compiles what all of them need.
 demo: tools
@@ -43,6 +44,17 @@ bench: tools servers $(TARGET)/python/installed
 # Everything optimised: the first time compiles the dependencies once more.
 bench-online: tools servers $(TARGET)/python/installed
 	cargo bench --locked --workspace --bench online
+
+# Another profile: the dependencies are compiled again, optimised. ROWS and LINES are the sizes,
+# MEMORY is the limit that unskew gets, RUNS how often each engine runs; benches/offline.py says more.
+ROWS ?= 1000000
+LINES ?= $(ROWS)
+RUNS ?= 3
+MEMORY ?=
+bench-offline: tools $(TARGET)/python/installed
+	cargo build --locked --workspace --release
+	'$(UNSKEW_PYTHON)' benches/offline.py --unskew '$(TARGET)/release/unskew' \
+		--folder '$(TARGET)/bench-offline' --rows $(ROWS) --lines $(LINES) --runs $(RUNS) --memory '$(MEMORY)'
 
 # What the build needs, or how to get it.
 tools:

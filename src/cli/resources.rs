@@ -24,6 +24,9 @@ pub(super) struct ResourceArguments {
     /// The folder to spill to; the system's folder for temporary files, where it is not given.
     #[arg(long, value_name = "DIR")]
     spill: Option<PathBuf>,
+    /// How much may be spilled at a time; 100GB, where it is not given.
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    spill_limit: Option<usize>,
 }
 
 impl ResourceArguments {
@@ -34,6 +37,7 @@ impl ResourceArguments {
             batch_size: self.batch_rows.unwrap_or(usual.batch_size),
             memory: self.memory_limit.or(usual.memory),
             spill: self.spill.clone().or(usual.spill),
+            spill_limit: self.spill_limit.map_or(usual.spill_limit, |bytes| bytes as u64),
         }
     }
 }

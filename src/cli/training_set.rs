@@ -32,6 +32,9 @@ pub(super) struct TrainingSet {
     /// The Parquet file to write; one that is there is replaced when the new one is complete.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    /// Show what each operator of the plan did: rows, time, memory, what it spilled.
+    #[arg(long)]
+    explain: bool,
     #[command(flatten)]
     resources: ResourceArguments,
 }
@@ -59,7 +62,7 @@ impl TrainingSet {
         )
         .await;
         bar.finish_and_clear();
-        let TrainingSetWritten { manifest, row_errors } = written?;
+        let TrainingSetWritten { manifest, row_errors, plan } = written?;
         let mut text = format!(
             "{}: {} rows, {} features, snapshot {}\ncontent {}",
             self.output.display(),
@@ -74,10 +77,16 @@ impl TrainingSet {
                 errors.count, errors.example
             ));
         }
-        let data = json!({
+        if self.explain {
+            text.push_str(&format!("\n\n{plan}"));
+        }
+        let mut data = json!({
             "file": self.output, "rows": manifest.rows, "snapshot": manifest.snapshot,
             "content_hash": manifest.content_hash, "columns": manifest.columns, "row_errors": row_errors,
         });
+        if self.explain {
+            data["plan"] = json!(plan);
+        }
         context.output.result(text, &data)?;
         Ok(Verdict::Yes)
     }

@@ -1,6 +1,6 @@
 //! Errors on their way through DataFusion, and out of it.
 
-use std::{error::Error as StdError, iter::successors};
+use std::{error::Error as StdError, io, iter::successors};
 
 use datafusion::{arrow::error::ArrowError, error::DataFusionError};
 
@@ -14,10 +14,16 @@ pub(super) fn external(error: Error) -> DataFusionError {
 /// An error that comes out of DataFusion: ours as it went in, others by what can be done.
 pub(super) fn from_datafusion(error: DataFusionError) -> Error {
     let chain = successors(Some(&error as &dyn StdError), |error| (*error).source());
-    match chain.filter_map(|error| error.downcast_ref::<Error>()).next() {
+    match chain.filter_map(ours).next() {
         Some(ours) => ours.clone(),
         None => foreign(&error),
     }
+}
+
+/// An error of ours, or one that an error of the system's was made of.
+fn ours<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
+    let within = || error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref();
+    error.downcast_ref().or_else(within)
 }
 
 fn foreign(error: &DataFusionError) -> Error {

@@ -56,7 +56,7 @@ pub async fn run_file(
     let function = Arc::new(FileFunction::new(evaluation));
     refuse_missing(&function.evaluation, &sources, input)?;
     let errors = function.errors.clone();
-    let rows = stream(transform(rows, function)?, progress).await?;
+    let (rows, _) = stream(transform(rows, function)?, progress).await?;
     let content = write_parquet(rows, output, |_| Ok(Vec::new())).await?;
     let row_errors = errors.take().into_values().next().unwrap_or_default();
     Ok(Ran { content, row_errors })

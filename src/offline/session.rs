@@ -1,18 +1,22 @@
 //! The DataFusion session: one set of settings, none of which can change a result.
 
-use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, thread};
+use std::{env, num::NonZeroUsize, path::PathBuf, sync::Arc, thread};
 
 use datafusion::{
     execution::{
         SessionStateBuilder,
-        disk_manager::{DiskManagerBuilder, DiskManagerMode},
+        disk_manager::DiskManagerBuilder,
         memory_pool::{FairSpillPool, TrackConsumersPool},
         runtime_env::RuntimeEnvBuilder,
     },
     prelude::{SessionConfig, SessionContext},
 };
 
-use super::{errors::from_datafusion, planner::Planner};
+use super::{
+    errors::from_datafusion,
+    planner::Planner,
+    spill::{SpillFiles, SpillFolder},
+};
 use crate::error::Result;
 
 /// What a session may use.
@@ -22,27 +26,30 @@ pub struct Resources {
     pub partitions: usize,
     /// How many rows a batch has.
     pub batch_size: usize,
-    /// How many bytes sorts and joins may keep in memory before sorts go to disk and all else
-    /// fails; without it, as many as there are.
+    /// How many bytes sorts and joins may keep in memory before they go to the disk; without it, as
+    /// many as there are.
     pub memory: Option<usize>,
-    /// The folder in which sorts spill; without it, that of the system for temporary files.
+    /// The folder to spill to; without it, that of the system for temporary files.
     pub spill: Option<PathBuf>,
+    /// How many bytes may be spilled at a time.
+    pub spill_limit: u64,
 }
 
 impl Default for Resources {
-    /// One partition per core, batches of 8192 rows, all memory.
+    /// One partition per core, batches of 8192 rows, all memory, 100 GB of disk.
     fn default() -> Self {
         Self {
             partitions: thread::available_parallelism().map_or(1, NonZeroUsize::get),
             batch_size: 8192,
             memory: None,
             spill: None,
+            spill_limit: 100_000_000_000,
         }
     }
 }
 
 /// How many sorts of one partition have to fit into the memory limit with what each of them sets
-/// aside for merging: every view of a training dataset has one, and so do its entity rows.
+/// aside for merging: those of the queries of all views of a training dataset.
 const SORTS_AT_ONCE: usize = 32;
 
 /// How many spilled files a sort merges at once. Left alone, a merge takes all memory there is, and
@@ -72,11 +79,11 @@ pub fn session(resources: &Resources) -> Result<SessionContext> {
         let usual = config.options().execution.sort_spill_reservation_bytes;
         config = config.with_sort_spill_reservation_bytes(usual.min(bytes / sorts));
     }
-    let folder = resources.spill.clone();
-    let folder = folder
-        .map_or_else(DiskManagerMode::default, |folder| DiskManagerMode::Directories(vec![folder]));
-    let disk =
-        DiskManagerBuilder::default().with_mode(folder).with_max_spill_merge_fan_in(MERGED_AT_ONCE);
+    let folder = resources.spill.clone().unwrap_or_else(env::temp_dir);
+    let files = SpillFiles(SpillFolder::open(&folder, resources.spill_limit)?);
+    let disk = DiskManagerBuilder::default()
+        .with_temp_file_factory(Arc::new(files))
+        .with_max_spill_merge_fan_in(MERGED_AT_ONCE);
     let runtime = runtime.with_disk_manager_builder(disk);
     let state = SessionStateBuilder::new()
         .with_config(config)

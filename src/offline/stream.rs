@@ -8,7 +8,7 @@ use datafusion::{
     dataframe::DataFrame,
     execution::SendableRecordBatchStream,
     logical_expr::{ident, lit},
-    physical_plan::stream::RecordBatchStreamAdapter,
+    physical_plan::{ExecutionPlan, execute_stream, stream::RecordBatchStreamAdapter},
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 
@@ -18,15 +18,17 @@ use crate::{definition::Visible, error::Result, time::Timestamp};
 /// Told of rows as they pass.
 pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
 
-/// The batches of a plan; `progress` is told of the rows in them.
+/// The batches of a plan, and the plan; `progress` is told of the rows in them.
 pub(super) async fn stream(
     rows: DataFrame,
     progress: Progress,
-) -> Result<SendableRecordBatchStream> {
-    let batches = rows.execute_stream().await.map_err(from_datafusion)?;
+) -> Result<(SendableRecordBatchStream, Arc<dyn ExecutionPlan>)> {
+    let (state, plan) = rows.into_parts();
+    let plan = state.create_physical_plan(&plan).await.map_err(from_datafusion)?;
+    let batches = execute_stream(Arc::clone(&plan), state.task_ctx()).map_err(from_datafusion)?;
     let schema = batches.schema();
     let told = batches.inspect_ok(move |batch| progress(batch.num_rows() as u64));
-    Ok(Box::pin(RecordBatchStreamAdapter::new(schema, told)))
+    Ok((Box::pin(RecordBatchStreamAdapter::new(schema, told)), plan))
 }
 
 /// The newest row of every entity of a source, as [`latest`] says, in batches: of the rows that can

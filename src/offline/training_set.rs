@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use super::{
     BatchFunction, Content, EntityDataframe, JoinSpec, Layout, MANIFEST_KEY, Manifest,
-    ManifestColumn, Progress, RequestRecord, SourceFile, Sources, ViewJoin,
+    ManifestColumn, Operator, Progress, RequestRecord, SourceFile, Sources, ViewJoin,
     errors::from_datafusion, in_order, join_views, stream::stream, transform, write_parquet,
 };
 use crate::{
@@ -57,6 +57,8 @@ pub struct TrainingSetWritten {
     pub manifest: Manifest,
     /// Rows for which a view's function had no value, by view.
     pub row_errors: BTreeMap<String, RowErrors>,
+    /// What the operators of the plan did.
+    pub plan: Operator,
 }
 
 /// Rows for which a function had no value.
@@ -107,8 +109,10 @@ pub async fn write_training_set(
             .map_err(|error| Error::internal(format!("a manifest has no JSON form: {error}")))?;
         Ok(vec![(MANIFEST_KEY.to_owned(), text)])
     };
-    write_parquet(stream(rows, progress).await?, output, metadata).await?;
-    Ok(TrainingSetWritten { manifest, row_errors: row_errors.take() })
+    let (rows, plan) = stream(rows, progress).await?;
+    write_parquet(rows, output, metadata).await?;
+    let plan = Operator::of(plan.as_ref());
+    Ok(TrainingSetWritten { manifest, row_errors: row_errors.take(), plan })
 }
 
 /// The rows of the entity dataframe, without the columns to `leave`.

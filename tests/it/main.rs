@@ -8,6 +8,7 @@ mod commands;
 mod feast;
 mod hostile;
 mod http;
+mod offline;
 mod parity;
 mod publish;
 mod race;

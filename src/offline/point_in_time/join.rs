@@ -29,7 +29,7 @@ use super::{
     winners::{Matches, Winners},
 };
 use crate::{
-    offline::{feature_rows::take_times, operator::take_columns},
+    offline::{explain::MEMORY, feature_rows::take_times, operator::take_columns},
     value::DataType,
 };
 
@@ -68,7 +68,7 @@ impl JoinMetrics {
             baseline: BaselineMetrics::new(metrics, 0),
             parts: MetricBuilder::new(metrics).counter("parts", 0),
             matched: MetricBuilder::new(metrics).counter("matched_rows", 0),
-            memory: MetricBuilder::new(metrics).gauge("peak_mem_used", 0),
+            memory: MetricBuilder::new(metrics).gauge(MEMORY, 0),
         }
     }
 }
@@ -161,11 +161,7 @@ impl Join {
         };
         let row = self.bytes_of_a_row();
         let mut part = Part::default();
-        part.batches.extend(self.ahead.take());
-        part = part.batches.drain(..).fold(Part::default(), |mut part, batch| {
-            part.push(batch);
-            part
-        });
+        self.ahead.take().into_iter().for_each(|batch| part.push(batch));
         while let Some(batch) = self.entities.next().await.transpose()? {
             let bytes = part.bytes + batch.get_array_memory_size();
             let rows = part.rows + batch.num_rows();

@@ -204,7 +204,7 @@ fn check(case: &Case) -> usize {
 }
 
 proptest! {
-    #![proptest_config(cases(128))]
+    #![proptest_config(cases(32))]
 
     #[test]
     fn the_join_gives_what_the_contract_says(case in any_case()) {
