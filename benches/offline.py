@@ -280,7 +280,7 @@ def unskew_transform(unskew, folder, output, memory):
         subprocess.run([unskew, "--project", project, "transform", "publish", basket], check=True, stdout=sys.stderr)
     limit = ["--memory-limit", memory] if memory else []
     return [
-        unskew, "--project", project, "transform", "run", "commerce/basket@1.1.0#line",
+        unskew, "--project", project, "transform", "run", "commerce/basket@1.0.0#line",
         "--input", folder / "lines.parquet", "--output", output, *limit,
     ]  # fmt: skip
 

@@ -59,11 +59,12 @@ impl Operator {
         let count = value.as_usize() as u64;
         match value {
             MetricValue::OutputRows(_) => self.rows = Some(count),
-            MetricValue::ElapsedCompute(_) => self.seconds = count as f64 / 1e9,
+            MetricValue::ElapsedCompute(_) => self.seconds += count as f64 / 1e9,
             MetricValue::SpillCount(_) => self.spilled_files = count,
             MetricValue::SpilledBytes(_) => self.spilled_bytes = count,
             MetricValue::SpilledRows(_) => self.spilled_rows = count,
             MetricValue::StartTimestamp(_) | MetricValue::EndTimestamp(_) => {}
+            other if other.name() == SCANNING => self.seconds += count as f64 / 1e9,
             other if other.name() == MEMORY => self.memory_bytes = Some(count),
             other if count > 0 => {
                 self.metrics.insert(other.name().to_owned(), count);
@@ -86,7 +87,8 @@ impl Operator {
             let (bytes, rows) = (megabytes(self.spilled_bytes), self.spilled_rows);
             write!(f, "  spilled={bytes} ({rows} rows in {} files)", self.spilled_files)?;
         }
-        for (name, count) in &self.metrics {
+        for (name, count) in self.metrics.iter().filter(|(name, _)| SHOWN.contains(&name.as_str()))
+        {
             write!(f, "  {name}={count}")?;
         }
         if !self.details.is_empty() {
@@ -102,6 +104,18 @@ impl Operator {
 
 /// The name of the measure of memory.
 pub(super) const MEMORY: &str = "peak_mem_used";
+
+/// What is shown to people of what else operators count.
+const SHOWN: [&str; 5] = [
+    "bytes_scanned",
+    "matched_rows",
+    "page_index_rows_pruned",
+    "parts",
+    "row_groups_pruned_statistics",
+];
+
+/// What a scan calls the time that it computes.
+const SCANNING: &str = "time_elapsed_processing";
 
 fn megabytes(bytes: u64) -> String {
     format!("{:.1}MB", bytes as f64 / 1e6)

@@ -33,7 +33,47 @@ pub fn basket(
     Ok(Basket { unit_price, log1p_amount, size_bucket })
 }
 
-export!(basket);
+/// What a line of an order comes to.
+#[derive(Debug, PartialEq, Outputs)]
+pub struct Line {
+    /// The mean price of an item, in the currency of the amount.
+    pub unit_price: f64,
+    /// The amount with the sales tax of the country: none in `us`, 10 % in `jp`, 20 % elsewhere.
+    pub with_tax: f64,
+    /// The country in upper case and the trade: `DE:retail`, or `DE:bulk` from 20 items on.
+    pub market: String,
+    /// The shelf of the goods: two characters of their number, a slash, the whole of it.
+    pub shelf: String,
+}
+
+/// Price, tax, market and shelf of a line of an order.
+#[transform]
+pub fn line(
+    /// How many items.
+    items: i64,
+    /// What they cost together.
+    amount: f64,
+    /// The country they go to, as an ISO 3166-1 alpha-2 code in lower case.
+    country: &str,
+    /// The number of the goods: `sku-` and more.
+    sku: &str,
+) -> Line {
+    let tax = match country {
+        "us" => 1.0,
+        "jp" => 1.1,
+        _ => 1.2,
+    };
+    let trade = if items >= 20 { ":bulk" } else { ":retail" };
+    let mut market = country.to_ascii_uppercase();
+    market.push_str(trade);
+    let mut shelf = String::with_capacity(sku.len() + 3);
+    shelf.extend(sku.chars().skip(4).take(2));
+    shelf.push('/');
+    shelf.push_str(sku);
+    Line { unit_price: amount / items as f64, with_tax: amount * tax, market, shelf }
+}
+
+export!(basket, line);
 
 #[cfg(test)]
 mod tests {
@@ -53,6 +93,18 @@ mod tests {
         ] {
             assert_eq!(basket(items, 1.0).map(|basket| basket.size_bucket), Ok(bucket));
         }
+    }
+
+    #[test]
+    fn lines_of_an_order() {
+        let expect = |unit_price, with_tax, market: &str, shelf: &str| Line {
+            unit_price,
+            with_tax,
+            market: market.into(),
+            shelf: shelf.into(),
+        };
+        assert_eq!(line(4, 10.0, "us", "sku-123"), expect(2.5, 10.0, "US:retail", "12/sku-123"));
+        assert_eq!(line(20, 10.0, "de", "sku-"), expect(0.5, 12.0, "DE:bulk", "/sku-"));
     }
 
     #[test]
