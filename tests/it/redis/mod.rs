@@ -3,6 +3,7 @@
 
 mod kill;
 mod newest;
+mod project;
 mod rows;
 mod servers;
 
