@@ -18,6 +18,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 REPOSITORY = '''
 from datetime import timedelta
@@ -248,6 +250,9 @@ def main():
     chance = random.Random(seed)
     feast_url, process = feast(folder)
     ours, theirs = requests.Session(), requests.Session()
+    # Feast's workers restart after a thousand requests, and drop connections then.
+    again = Retry(total=5, backoff_factor=0.5, allowed_methods=None, status=0)
+    theirs.mount("http://", HTTPAdapter(max_retries=again))
     counted, unexplained = Counter(), []
     try:
         for number in range(count):
