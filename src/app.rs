@@ -16,6 +16,7 @@ use crate::{
     digest::Digest,
     error::{Context, Error, Kind, Result},
     evaluate::InForce,
+    freshness::Monitor,
     name::TransformName,
     offline::{Resources, Sources, session},
     online::{EmbeddedOptions, EmbeddedStore, OnlineStore, RedisStore, Stores, UnopenedStore},
@@ -101,6 +102,14 @@ impl App {
                 Ok(Arc::new(UnopenedStore(error)))
             }
         }
+    }
+
+    /// What looks at how fresh views are.
+    ///
+    /// # Errors
+    /// Those of [`App::stores`] and of [`App::registry`].
+    pub fn monitor(&self) -> Result<Monitor> {
+        Ok(Monitor { stores: self.stores()?, registry: self.registry()? })
     }
 
     /// What is in force now.

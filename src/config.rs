@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::{
     error::{Error, Result},
+    freshness,
     materialize::DEFAULT_STORE,
     name::{IDENTIFIER_RULE, is_identifier},
     online::{Credentials, RedisOptions, RedisUrl, Secret},
@@ -40,6 +41,9 @@ pub struct Config {
     /// What `unskew serve` takes, and how long it waits.
     #[serde(default)]
     pub server: Settings,
+    /// Who is told of views that are not fresh.
+    #[serde(default)]
+    pub freshness: freshness::Settings,
 }
 
 /// `[project]`.

@@ -42,6 +42,7 @@ pub mod diff;
 pub mod digest;
 pub mod error;
 pub mod evaluate;
+pub mod freshness;
 pub mod materialize;
 pub mod name;
 pub mod offline;

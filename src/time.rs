@@ -166,6 +166,17 @@ impl fmt::Display for Span {
     }
 }
 
+impl Span {
+    /// The span for people: longer ones without the fraction of a second.
+    #[must_use]
+    pub fn in_whole_seconds(self) -> Self {
+        match self.0 {
+            ..1_000_000 => self,
+            micros => Self(micros - micros % 1_000_000),
+        }
+    }
+}
+
 /// Counts with units `w`, `d`, `h`, `m`, `s`, `ms`, `us`, largest first: `30d`, `1d12h`.
 impl FromStr for Span {
     type Err = Error;

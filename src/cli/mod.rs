@@ -8,6 +8,7 @@ mod apply;
 mod audit;
 mod catalog;
 mod client;
+mod freshness;
 mod get;
 mod init;
 mod materialize;
@@ -63,6 +64,8 @@ enum Command {
     TrainingSet(training_set::TrainingSet),
     /// Write the newest rows of feature views to the online store.
     Materialize(materialize::Materialize),
+    /// See whether the rows in the online store are young enough.
+    Freshness(freshness::Freshness),
     /// Write rows that you bring to the online store.
     Push(push::Push),
     /// Ask for features of some entities, as a service would.
@@ -138,6 +141,7 @@ fn execute(context: &Context, command: Command) -> Result<Verdict> {
             Command::Transform(command) => command.run(context).await,
             Command::TrainingSet(command) => command.run(context).await,
             Command::Materialize(command) => command.run(context).await,
+            Command::Freshness(command) => command.run(context).await,
             Command::Push(command) => command.run(context).await,
             Command::Get(command) => command.run(context).await,
             Command::Serve(command) => command.run(context).await,

@@ -40,6 +40,21 @@ impl Output {
         }
     }
 
+    /// Prints one of many results: `text` for people, `data` in one line for programs.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Unavailable`] when it cannot be written, or nobody reads any more.
+    pub(super) fn event(self, text: impl Display, data: &impl Serialize) -> Result<()> {
+        let text = match self.json {
+            true => serde_json::to_string(data)
+                .map_err(|error| Error::internal(format!("a result has no JSON form: {error}")))?,
+            false => text.to_string(),
+        };
+        let mut stdout = io::stdout().lock();
+        writeln!(stdout, "{}", text.trim_end())?;
+        Ok(stdout.flush()?)
+    }
+
     /// Prints an error, for people or for programs, to stderr.
     pub(super) fn error(self, error: &Error) {
         if self.json {

@@ -68,7 +68,7 @@ impl FeatureServer {
     }
 
     /// What is in force.
-    pub fn in_force(&self) -> &InForce {
+    pub fn in_force(&self) -> &Arc<InForce> {
         &self.in_force
     }
 

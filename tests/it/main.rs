@@ -6,6 +6,7 @@ mod bombs;
 mod build;
 mod commands;
 mod feast;
+mod freshness;
 mod hostile;
 mod http;
 mod offline;

@@ -2,6 +2,7 @@
 
 mod background;
 mod check;
+mod freshness;
 mod reload;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -43,7 +44,7 @@ enum LogFormat {
 
 impl Serve {
     pub(super) async fn run(self, context: &Context) -> Result<Verdict> {
-        self.log();
+        log(self.log_format, "info");
         if self.check {
             return check::run(context, self.listen).await;
         }
@@ -60,6 +61,8 @@ impl Serve {
         let interval = settings.reload_interval;
         let server =
             Server::new(Arc::clone(&live), Arc::clone(&background) as _, metrics, settings)?;
+        let watching = freshness::watch(app.monitor()?, &app.config.freshness, Arc::clone(&live))?;
+        background.spawn(watching);
         background.spawn(Reload { app, runtime, registry, stores, live }.run(interval));
         let address = listener.local_addr()?;
         let text = format!(
@@ -86,20 +89,26 @@ impl Serve {
             .with_hint("another address can be given with --listen; port 0 takes a free one")
         })
     }
+}
 
-    fn log(&self) {
-        let filter = tracing_subscriber::EnvFilter::try_from_env("UNSKEW_LOG")
-            .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-        let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
-        match self.log_format {
-            LogFormat::Text => log.init(),
-            LogFormat::Json => log.json().flatten_event(true).init(),
-        }
+/// Logs warnings to stderr, or what `UNSKEW_LOG` says: for commands that watch.
+pub(super) fn log_warnings() {
+    log(LogFormat::Text, "warn");
+}
+
+/// Logs to stderr what `UNSKEW_LOG` says, or this.
+fn log(format: LogFormat, usual: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("UNSKEW_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
     }
 }
 
 /// Done when the process gets SIGINT or SIGTERM.
-async fn asked_to_stop() {
+pub(super) async fn asked_to_stop() {
     let interrupt = async {
         // Where the signal cannot be listened to, it ends the process as it always does.
         if signal::ctrl_c().await.is_err() {

@@ -1,0 +1,191 @@
+//! Looking again and again, and telling whoever wants to know.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use metrics::{counter, gauge};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{
+    Measured, Monitor, Settings, Shape, State, Told,
+    measure::in_seconds,
+    webhook::{Alert, Receiver},
+};
+use crate::{error::Result, evaluate::InForce, time::Timestamp};
+
+/// What was found at one moment.
+#[derive(Debug)]
+pub struct Round {
+    /// When.
+    pub at: Timestamp,
+    /// How fresh each view is that says how fresh it should be.
+    pub views: BTreeMap<String, Result<Measured>>,
+}
+
+/// Measures every view at the interval that the settings say until `stop` is done; sets gauges,
+/// gives each round to `seen` and tells the webhooks when an incident starts, and when it is over.
+///
+/// What is in force is asked for at every round, so that definitions may change meanwhile. A
+/// webhook that does not answer keeps the next round waiting, but for no longer than its attempts
+/// take, and is told in a later one.
+///
+/// # Errors
+/// [`crate::error::Kind::Invalid`] when a webhook has no URL. Nothing was measured then.
+pub async fn watch(
+    monitor: Monitor,
+    settings: &Settings,
+    in_force: impl Fn() -> Arc<InForce>,
+    clock: impl Fn() -> Timestamp,
+    mut seen: impl FnMut(&Round),
+    stop: impl Future<Output = ()>,
+) -> Result<()> {
+    let mut watcher = Watcher::new(settings)?;
+    let period = u64::try_from(settings.every.0).unwrap_or_default().max(1);
+    let mut ticks = interval(Duration::from_micros(period));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tokio::pin!(stop);
+    loop {
+        let round = async {
+            ticks.tick().await;
+            let (in_force, at) = (in_force(), clock());
+            let round = Round { at, views: monitor.measure(&in_force, at).await };
+            seen(&round);
+            watcher.take(&in_force, &round).await;
+        };
+        tokio::select! {
+            () = round => {}
+            () = &mut stop => return Ok(()),
+        }
+    }
+}
+
+/// Who is told, and what they were told.
+struct Watcher<'a> {
+    settings: &'a Settings,
+    /// The views that have gauges.
+    shown: BTreeSet<String>,
+    /// When the incident of a view began that goes on.
+    incidents: BTreeMap<String, Timestamp>,
+    receivers: Vec<(Receiver, BTreeMap<String, Told>)>,
+}
+
+impl<'a> Watcher<'a> {
+    fn new(settings: &'a Settings) -> Result<Self> {
+        let receiver = |webhook| Ok((Receiver::new(webhook)?, BTreeMap::new()));
+        let receivers = settings.webhook.iter().map(receiver).collect::<Result<_>>()?;
+        Ok(Self { settings, shown: BTreeSet::new(), incidents: BTreeMap::new(), receivers })
+    }
+
+    /// Takes what was found, and tells what there is to tell.
+    async fn take(&mut self, in_force: &InForce, round: &Round) {
+        let Round { at, views } = round;
+        self.show(views);
+        // A view that went away, or does not say any more how fresh it should be, has no incident.
+        self.incidents.retain(|view, _| views.contains_key(view));
+        for (view, measured) in views {
+            match measured {
+                Ok(Measured { state: State::Fresh, .. }) => drop(self.incidents.remove(view)),
+                _ => drop(self.incidents.entry(view.clone()).or_insert(*at)),
+            }
+        }
+        let (settings, incidents) = (self.settings, &self.incidents);
+        let telling = self
+            .receivers
+            .iter_mut()
+            .map(|(receiver, told)| tell(receiver, told, incidents, settings, in_force, round));
+        // All at once: one that does not answer does not keep the others.
+        telling.collect::<FuturesUnordered<_>>().collect::<()>().await;
+    }
+}
+
+impl Watcher<'_> {
+    fn show(&mut self, views: &BTreeMap<String, Result<Measured>>) {
+        for gone in self.shown.iter().filter(|view| !views.contains_key(*view)) {
+            set_gauges(gone, None);
+        }
+        self.shown = views.keys().cloned().collect();
+        for (view, measured) in views {
+            set_gauges(view, measured.as_ref().ok());
+            if let Err(error) = measured {
+                tracing::warn!(%error, view, "freshness was not measured");
+                counter!("unskew_freshness_errors_total", "view" => view.clone()).increment(1);
+            }
+        }
+    }
+}
+
+async fn tell(
+    receiver: &Receiver,
+    told: &mut BTreeMap<String, Told>,
+    incidents: &BTreeMap<String, Timestamp>,
+    settings: &Settings,
+    in_force: &InForce,
+    round: &Round,
+) {
+    for view in incidents.keys() {
+        told.entry(view.clone()).or_default();
+    }
+    let repeat = (receiver.shape == Shape::Alertmanager).then_some(settings.repeat);
+    let due = |(view, told): (&String, &mut Told)| {
+        let notice = told.next(incidents.get(view).copied(), repeat, round.at)?;
+        Some((view.clone(), notice))
+    };
+    let due: Vec<_> = told.iter_mut().filter_map(due).collect();
+    if due.is_empty() {
+        return;
+    }
+    let gone = Err(crate::error::Error::not_found("it is not watched any more"));
+    let views = &in_force.state.definitions.feature_views;
+    let alerts = due.iter().map(|(view, notice)| {
+        let about = views.get(view).map(|view| &view.about);
+        Alert {
+            project: &in_force.project,
+            view,
+            owner: about.map_or("", |about| &about.owner),
+            team: about.map_or("", |about| &about.team),
+            notice: *notice,
+            measured: round.views.get(view).unwrap_or(&gone),
+        }
+    });
+    let alerts: Vec<_> = alerts.collect();
+    let outcome = match receiver.tell(&alerts, settings.repeat, round.at).await {
+        Ok(()) => {
+            for (view, notice) in due {
+                told.entry(view).or_default().delivered(notice, round.at);
+            }
+            "delivered"
+        }
+        Err(error) => {
+            tracing::error!(%error, webhook = receiver.shape.as_str(), "an alert was not delivered");
+            "failed"
+        }
+    };
+    counter!("unskew_freshness_notices_total", "webhook" => receiver.shape.as_str(), "outcome" => outcome)
+        .increment(1);
+}
+
+/// What Prometheus sees of a view; a view of which nothing is known has no state and no ages.
+fn set_gauges(view: &str, known: Option<&Measured>) {
+    let view = || view.to_owned();
+    for state in State::ALL {
+        let is = known.is_some_and(|measured| measured.state == state);
+        gauge!("unskew_freshness_state", "view" => view(), "state" => state.as_str())
+            .set(f64::from(u8::from(is)));
+    }
+    let ages = [
+        ("max", known.and_then(|measured| measured.max_age)),
+        ("p95", known.and_then(|measured| measured.p95_age)),
+        ("watermark", known.and_then(|measured| measured.watermark_age)),
+    ];
+    let seconds = |span: Option<_>| span.map_or(f64::NAN, in_seconds);
+    for (of, age) in ages {
+        gauge!("unskew_freshness_age_seconds", "view" => view(), "of" => of).set(seconds(age));
+    }
+    gauge!("unskew_freshness_threshold_seconds", "view" => view())
+        .set(seconds(known.map(|measured| measured.threshold)));
+}
