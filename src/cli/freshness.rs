@@ -5,7 +5,11 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Context, Verdict, serve::{asked_to_stop, log_warnings}, table::table};
+use super::{
+    Context, Verdict,
+    serve::{asked_to_stop, log_warnings},
+    table::table,
+};
 use crate::{
     error::{Error, Result},
     freshness::{Measured, Round, State, watch},
