@@ -18,9 +18,10 @@ use crate::{
     evaluate::InForce,
     freshness::Monitor,
     name::TransformName,
-    offline::{Resources, Sources, session},
+    offline::{Places, Resources, Sources, session},
     online::{EmbeddedOptions, EmbeddedStore, OnlineStore, RedisStore, Stores, UnopenedStore},
     registry::{Registry, Snapshot},
+    storage::Storage,
     value::DataType,
     wasm::{Limits, Runtime},
 };
@@ -32,6 +33,8 @@ pub struct App {
     pub root: PathBuf,
     /// Its settings.
     pub config: Config,
+    /// The way to files and objects.
+    pub storage: Storage,
 }
 
 /// What the definition files come to.
@@ -53,7 +56,8 @@ impl App {
             Some(folder) => folder.to_owned(),
             None => nearest(&env::current_dir()?)?,
         };
-        Ok(Self { config: Config::read(&root)?, root })
+        let config = Config::read(&root)?;
+        Ok(Self { storage: Storage::new(config.storage.clone()), config, root })
     }
 
     /// The registry.
@@ -134,6 +138,17 @@ impl App {
         self.load(newest, registry, runtime).await
     }
 
+    /// What was in force after the commit of this number.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::NotFound`] when the registry has no such snapshot, and those of
+    /// [`InForce::load`].
+    pub async fn in_force_at(&self, sequence: u64) -> Result<InForce> {
+        let registry = self.registry()?;
+        let snapshot = registry.snapshot(sequence).await?;
+        self.load(Some(snapshot), &registry, &self.runtime()?).await
+    }
+
     /// What a snapshot comes to.
     ///
     /// # Errors
@@ -155,7 +170,33 @@ impl App {
         let definitions = &in_force.state.definitions;
         let views = definitions.feature_views.values();
         let read: Vec<&str> = views.map(|view| view.source.as_str()).collect();
-        Sources::open(session(resources)?, &self.root, &definitions.sources, read).await
+        self.open_sources(in_force, resources, BTreeMap::new(), read).await
+    }
+
+    /// Those of the sources of what is in force that are wanted, ready to be read, with the
+    /// versions to read of Delta tables.
+    ///
+    /// # Errors
+    /// Those of [`Sources::open`].
+    pub async fn open_sources<'a>(
+        &self,
+        in_force: &InForce,
+        resources: &Resources,
+        versions: BTreeMap<String, u64>,
+        wanted: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Sources> {
+        let places = Places { versions, ..self.places() };
+        let definitions = &in_force.state.definitions.sources;
+        Sources::open(session(resources)?, places, definitions, wanted).await
+    }
+
+    /// Where the sources of the project are looked for.
+    pub fn places(&self) -> Places {
+        Places {
+            folder: self.root.clone(),
+            storage: self.storage.clone(),
+            versions: BTreeMap::new(),
+        }
     }
 
     /// Reads and checks the definition files, against the sources, the registry and the lock file.
@@ -193,7 +234,7 @@ impl App {
         name: &str,
     ) -> Result<BTreeMap<String, Column>> {
         let opened =
-            Sources::open(session(&Resources::default())?, &self.root, sources, [name]).await?;
+            Sources::open(session(&Resources::default())?, self.places(), sources, [name]).await?;
         let column = |(name, held): (String, Result<DataType, String>)| match held {
             Ok(data_type) => (name, Column::Of(data_type)),
             Err(arrow) => (name, Column::Unsupported(arrow)),

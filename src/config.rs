@@ -16,6 +16,7 @@ use crate::{
     name::{IDENTIFIER_RULE, is_identifier},
     online::{Credentials, RedisOptions, RedisUrl, Secret},
     server::Settings,
+    storage::StorageSettings,
     time::Span,
     wasm::Limits,
 };
@@ -44,6 +45,9 @@ pub struct Config {
     /// Who is told of views that are not fresh.
     #[serde(default)]
     pub freshness: freshness::Settings,
+    /// How object stores are reached, by their URLs.
+    #[serde(default)]
+    pub storage: StorageSettings,
 }
 
 /// `[project]`.
@@ -274,6 +278,7 @@ impl Config {
             return Err(Error::invalid(format!("a store is called {DEFAULT_STORE:?}"))
                 .with_hint("the store of views that name none is set up in [online]"));
         }
+        config.storage.check()?;
         Ok(config)
     }
 }

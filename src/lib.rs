@@ -23,7 +23,7 @@
 //!
 //! - Imports run one way, from [`cli`] down to [`error`]: [`app`], [`config`], [`server`], then
 //!   [`audit`], [`catalog`] and [`diff`], then [`materialize`] and [`serve`], then [`offline`], then
-//!   [`evaluate`] and [`publish`], then [`wasm`], [`online`] and [`registry`], then [`definition`], then the
+//!   [`evaluate`] and [`publish`], then [`wasm`], [`online`] and [`registry`], then [`storage`], then [`definition`], then the
 //!   vocabulary ([`value`], [`time`], [`name`], [`digest`], [`error`]). No module imports a peer.
 //! - Nothing but [`wasm`] knows Wasmtime; nothing but [`offline`] knows DataFusion; nothing but
 //!   [`online`] knows LMDB; nothing but [`server`] knows HTTP; nothing but [`cli`] prints.
@@ -51,6 +51,7 @@ pub mod publish;
 pub mod registry;
 pub mod serve;
 pub mod server;
+pub mod storage;
 pub mod time;
 pub mod value;
 pub mod wasm;

@@ -14,6 +14,7 @@ const LAYERS: &[(&[&str], &str)] = &[
     (&["time"], "moments are numbers with a rule"),
     (&["value"], "types and values are the same on every path, so they know no path"),
     (&["definition"], "what users declare is checked and compared without I/O: it is handed in"),
+    (&["storage"], "a path or a URL, whoever reads or writes it: the settings are handed in"),
     (
         &["wasm", "online", "registry"],
         "sandbox, store and registry can each be replaced without the others noticing",
@@ -45,7 +46,11 @@ const QUARANTINES: &[(&[&str], &[&str], &str)] = &[
         &["wasm"],
         "the sandbox is judged by reading one folder",
     ),
-    (&["datafusion"], &["offline"], "the engine of the offline path can be replaced"),
+    (
+        &["datafusion", "deltalake_core"],
+        &["offline"],
+        "the engine of the offline path can be replaced",
+    ),
     (&["heed", "redis", "rustls"], &["online"], "an online store is known by its contract alone"),
     (
         &["axum", "tower", "tower_http", "hyper", "hyper_util", "utoipa", "utoipa_axum"],
@@ -54,7 +59,7 @@ const QUARANTINES: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["object_store"],
-        &["registry", "offline"],
+        &["storage", "registry", "offline"],
         "the other modules see no storage, only what is in it",
     ),
     (&["clap", "indicatif", "comfy_table"], &["cli"], "a library does not print"),

@@ -145,7 +145,7 @@ mod tests {
         definition::fingerprint::{Fingerprints, RuntimeRef},
         error::Kind,
         evaluate::testing::in_force,
-        offline::{ManifestColumn, RequestRecord, SourceFile},
+        offline::{EntitiesRecord, ManifestColumn, RequestRecord},
         time::Timestamp,
     };
 
@@ -171,18 +171,20 @@ features = { value = { type = "int64", column = "one" } }
             (feature.full_name(), column)
         };
         Manifest {
-            format: 1,
+            format: 2,
             project: in_force.project.clone(),
             snapshot: in_force.sequence,
             created_at: Timestamp(0),
+            runtime: in_force.runtime.clone(),
             request: RequestRecord {
-                entities: SourceFile { path: "e".into(), size: 0, modified: Timestamp(0) },
+                entities: EntitiesRecord::Sql(String::new()),
                 timestamp_column: "event_timestamp".to_owned(),
                 service: None,
                 features: served.features.keys().cloned().collect(),
                 full_names: true,
             },
             inputs: Vec::new(),
+            tables: BTreeMap::new(),
             rows: 0,
             content_hash: Digest::of(""),
             columns: served.features.iter().map(column).collect(),

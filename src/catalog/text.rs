@@ -84,6 +84,9 @@ fn source(card: &SourceCard) -> Text {
     let text = Text::titled("source", &card.name).about(&card.about);
     let text = match &card.data {
         SourceData::Path(path) => text.fact("path", path),
+        SourceData::Version { path, version } => {
+            text.fact("path", path).fact("version", &version.to_string())
+        }
         SourceData::Sql(sql) => text.block("sql", sql),
     };
     let visible = match card.visible {

@@ -11,9 +11,11 @@ mod client;
 mod freshness;
 mod get;
 mod init;
+mod manifest;
 mod materialize;
 mod output;
 mod push;
+mod replay;
 mod resources;
 mod serve;
 mod table;
@@ -62,6 +64,10 @@ enum Command {
     Transform(transform::Command),
     /// Build a training dataset, correct at every row's point in time.
     TrainingSet(training_set::TrainingSet),
+    /// Show what a training dataset says of itself.
+    Manifest(manifest::ShowManifest),
+    /// Build a training dataset again from its manifest, and say whether it comes out identical.
+    Replay(replay::Replay),
     /// Write the newest rows of feature views to the online store.
     Materialize(materialize::Materialize),
     /// See whether the rows in the online store are young enough.
@@ -140,6 +146,8 @@ fn execute(context: &Context, command: Command) -> Result<Verdict> {
             Command::Apply(command) => command.run(context).await,
             Command::Transform(command) => command.run(context).await,
             Command::TrainingSet(command) => command.run(context).await,
+            Command::Manifest(command) => command.run(context),
+            Command::Replay(command) => command.run(context).await,
             Command::Materialize(command) => command.run(context).await,
             Command::Freshness(command) => command.run(context).await,
             Command::Push(command) => command.run(context).await,

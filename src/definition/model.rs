@@ -119,8 +119,16 @@ pub struct Source {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceData {
-    /// A Parquet file or a folder of them; a relative path is relative to the project's folder.
+    /// Parquet files or a Delta table: a path, a pattern or a URL; a relative path is relative to
+    /// the project's folder.
     Path(String),
+    /// A Delta table as of a version, whatever is written to it later.
+    Version {
+        /// Its path or URL.
+        path: String,
+        /// The version.
+        version: u64,
+    },
     /// A query over other sources, by their names.
     Sql(String),
 }

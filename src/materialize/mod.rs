@@ -19,7 +19,7 @@ use crate::{
     definition::{FeatureView, Visible},
     error::{Error, Kind, Result},
     evaluate::InForce,
-    offline::{SourceFile, Sources, latest_rows},
+    offline::{Sources, latest_rows},
     online::Stores,
     registry::Registry,
     time::Timestamp,
@@ -114,7 +114,7 @@ impl Materializer<'_> {
         let definition = writer.definition();
         // As they are before they are read: what is written to them meanwhile is read by the next
         // run.
-        let files = SourceFile::all(sources.files(writer.source())?)?;
+        let files = sources.files(writer.source())?;
         let store = stores.get(writer.store())?.as_ref();
         let store_name = writer.store().unwrap_or(DEFAULT_STORE);
         let mut ledgers = Ledgers::new(&in_force.project, name, registry, store_name, store);

@@ -16,7 +16,7 @@ use crate::{
     definition::retrieval::Wanted,
     digest::Digest,
     evaluate::testing::in_force,
-    offline::{Resources, session},
+    offline::{Places, Resources, SourceFile, session},
     online::{EmbeddedOptions, EmbeddedStore, OnlineStore, ViewId},
     serve::{FeatureServer, Request},
 };
@@ -104,7 +104,8 @@ impl Shop {
         let in_force = in_force(views);
         let sources = &in_force.state.definitions.sources;
         let session = session(&Resources::default())?;
-        let sources = Sources::open(session, self.folder.path(), sources, ["orders"]).await?;
+        let places = Places { folder: self.folder.path().to_owned(), ..Places::default() };
+        let sources = Sources::open(session, places, sources, ["orders"]).await?;
         self.materializer(&in_force, &sources).run("spend", window, NOW, &|_| ()).await
     }
 
@@ -301,7 +302,13 @@ async fn runs_under_two_definitions_at_once_leave_no_ledger_to_go_on_from() {
 
 #[test]
 fn a_ledger_goes_on_only_where_nothing_changed() {
-    let file = |size| SourceFile { path: "a".into(), size, modified: Timestamp(1) };
+    let file = |size| SourceFile {
+        path: "a".into(),
+        size,
+        modified: Timestamp(1),
+        etag: None,
+        hash: None,
+    };
     let (one, other) = (Digest::of("one"), Digest::of("other"));
     let ledger = Ledger { definition: one, through: Some(Timestamp(7)), files: vec![file(1)] };
     let check = |definition: &Digest, files: &[SourceFile], to, expected: Option<i64>| {

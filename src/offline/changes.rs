@@ -63,7 +63,7 @@ fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
 
 /// In how many rows two columns differ: in a bit, in a null, or, where their types differ, in all
 /// that have a value.
-fn differing(now: &ArrayRef, then: &ArrayRef) -> Result<u64> {
+pub(super) fn differing(now: &ArrayRef, then: &ArrayRef) -> Result<u64> {
     if now.data_type() != then.data_type() || now.len() != then.len() {
         return Ok((now.len().max(then.len()) - now.null_count().min(then.null_count())) as u64);
     }

@@ -278,8 +278,8 @@ impl EntityDataframe {
         let reader = ParquetRecordBatchStreamBuilder::new_with_metadata(file, self.footer)
             .with_batch_size(batch_size)
             .build()
-            .map_err(|error| damaged(&self.path, &error))?;
-        Ok(reader.map_err(move |error| damaged(&self.path, &error)))
+            .map_err(|error| damaged(self.path.display(), &error))?;
+        Ok(reader.map_err(move |error| damaged(self.path.display(), &error)))
     }
 }
 

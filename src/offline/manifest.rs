@@ -1,29 +1,29 @@
 //! What a training dataset says of itself, in its Parquet metadata.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    time::SystemTime,
-};
+use std::{collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    definition::fingerprint::RuntimeRef,
     digest::Digest,
     error::{Context, Error, Result},
     name::FeatureRef,
+    storage::{Location, Object},
     time::Timestamp,
 };
 
 /// The key of the manifest in a file's metadata.
 pub const MANIFEST_KEY: &str = "unskew.manifest";
 
+/// The format of manifests that is written and read.
+pub(super) const FORMAT: u32 = 2;
+
 /// How a training dataset came to be: which code, which definitions, which runtime, which inputs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The version of this format: 1.
+    /// The version of this format: 2.
     pub format: u32,
     /// The project.
     pub project: String,
@@ -31,10 +31,15 @@ pub struct Manifest {
     pub snapshot: u64,
     /// When it was made.
     pub created_at: Timestamp,
+    /// The runtime that ran the transforms.
+    pub runtime: RuntimeRef,
     /// The request that made it.
     pub request: RequestRecord,
-    /// The files that were read, as they were.
+    /// The files that were read for the features, as they were.
     pub inputs: Vec<SourceFile>,
+    /// The versions that were read of Delta tables, by source.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tables: BTreeMap<String, TableVersion>,
     /// How many rows it has.
     pub rows: u64,
     /// The hash of its content, independent of how the file is laid out.
@@ -48,10 +53,10 @@ pub struct Manifest {
 }
 
 /// What was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RequestRecord {
-    /// The entity dataframe's file.
-    pub entities: SourceFile,
+    /// The entity dataframe.
+    pub entities: EntitiesRecord,
     /// Its column with the time of each row.
     pub timestamp_column: String,
     /// The service that was asked for, if it was one.
@@ -61,6 +66,25 @@ pub struct RequestRecord {
     pub features: Vec<FeatureRef>,
     /// Whether the columns are called `view__feature`.
     pub full_names: bool,
+}
+
+/// Where the entity rows were from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntitiesRecord {
+    /// A file, as it was.
+    File(SourceFile),
+    /// A query over the sources.
+    Sql(String),
+}
+
+/// The version that was read of a Delta table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableVersion {
+    /// Where the table is, as [`SourceFile::path`].
+    pub path: String,
+    /// The version.
+    pub version: u64,
 }
 
 /// A feature's column.
@@ -75,38 +99,31 @@ pub struct ManifestColumn {
 /// A file that was read, as it was.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SourceFile {
-    /// Its path.
-    pub path: PathBuf,
+    /// Its path, relative to the project's folder where it is in there, or its URL.
+    pub path: String,
     /// Its size in bytes.
     pub size: u64,
     /// When it was written to the last time; to the microsecond.
     pub modified: Timestamp,
+    /// What its store calls this state of it; files on this machine have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// The SHA-256 of its bytes, where it was computed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<Digest>,
 }
 
 impl SourceFile {
-    /// The file at a path, as it is now.
-    ///
-    /// # Errors
-    /// [`crate::error::Kind::NotFound`] when there is none.
-    pub fn of(path: &Path) -> Result<Self> {
-        let outcome = || path.display().to_string();
-        let metadata = fs::metadata(path).context(outcome)?;
-        let modified = metadata.modified().context(outcome)?;
-        let since =
-            modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_micros());
-        let modified = Timestamp(i64::try_from(since).unwrap_or(i64::MAX));
-        Ok(Self { path: path.to_owned(), size: metadata.len(), modified })
-    }
-
-    /// The files as they are now, in the order of their paths.
-    ///
-    /// # Errors
-    /// Those of [`SourceFile::of`].
-    pub fn all<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<Vec<Self>> {
-        let mut files = paths.into_iter().map(|path| Self::of(path)).collect::<Result<Vec<_>>>()?;
-        files.sort();
-        files.dedup();
-        Ok(files)
+    /// A file as it was found; paths are written relative to `folder`. The bytes are not read.
+    pub fn of(object: &Object, folder: &Path) -> Self {
+        let remote = matches!(object.location, Location::Remote { .. });
+        Self {
+            path: object.location.relative_to(folder),
+            size: object.meta.size,
+            modified: Timestamp(object.meta.last_modified.timestamp_micros()),
+            etag: object.meta.e_tag.clone().filter(|_| remote),
+            hash: None,
+        }
     }
 }
 
@@ -123,15 +140,34 @@ impl Manifest {
             Error::invalid(outcome())
                 .with_hint("only files that unskew training-set wrote carry one")
         })?;
-        let manifest: Self = serde_json::from_str(text)
-            .map_err(|error| Error::invalid(error.to_string()).context(outcome()))?;
-        match manifest.format {
-            1 => Ok(manifest),
-            format => Err(Error::invalid(format!(
-                "{}: it has format {format}, and this unskew reads format 1",
-                outcome()
-            ))),
+        Self::parse(text).context(outcome)
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        /// The one key that every format has.
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
         }
+        let unreadable = |error: serde_json::Error| Error::invalid(error.to_string());
+        let Format { format } = serde_json::from_str(text).map_err(unreadable)?;
+        if format != FORMAT {
+            let remedy = match format < FORMAT {
+                true => "build the dataset again, or read it with the unskew that wrote it",
+                false => "read it with the unskew that wrote it",
+            };
+            return Err(Error::invalid(format!(
+                "it has format {format}, and this unskew reads format {FORMAT}"
+            ))
+            .with_hint(remedy));
+        }
+        serde_json::from_str(text).map_err(unreadable)
+    }
+
+    /// The text that is kept in a file.
+    pub(super) fn to_text(&self) -> Result<String> {
+        serde_json::to_string(self)
+            .map_err(|error| Error::internal(format!("a manifest has no JSON form: {error}")))
     }
 }
 
@@ -156,7 +192,7 @@ mod tests {
             let fields = batch.schema().fields().clone();
             let schema = Schema::new_with_metadata(fields, metadata.into_iter().collect());
             let batch = batch.with_schema(schema.into()).unwrap();
-            let file = fs::File::create(&path).unwrap();
+            let file = std::fs::File::create(&path).unwrap();
             let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
             for (key, value) in batch.schema().metadata() {
                 let entry = parquet::file::metadata::KeyValue::new(key.clone(), value.clone());
@@ -169,14 +205,9 @@ mod tests {
         };
         check(None, "only files that unskew training-set wrote carry one");
         check(Some("{}"), "missing field");
-        let digest = Digest::of("x");
-        let entities = r#"{"path": "e", "size": 1, "modified": "1998-01-01"}"#;
-        let later = format!(
-            r#"{{"format": 2, "project": "p", "snapshot": 1, "created_at": "1998-01-01", "request":
-            {{"entities": {entities}, "timestamp_column": "t", "features": [], "full_names": false}},
-            "inputs": [], "rows": 1, "content_hash": "{digest}", "columns": {{}}, "documents": {{}},
-            "labels": {{}}}}"#
-        );
-        check(Some(&later), "it has format 2, and this unskew reads format 1");
+        check(Some(r#"{"format": 2}"#), "missing field");
+        check(Some(r#"{"format": 1}"#), "it has format 1, and this unskew reads format 2");
+        check(Some(r#"{"format": 1}"#), "hint: build the dataset again");
+        check(Some(r#"{"format": 3}"#), "it has format 3, and this unskew reads format 2");
     }
 }

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use arrow::array::{ArrayRef, RecordBatch};
 
 use super::{
-    BatchFunction, Content, Progress, Resources, RowErrors, Sources, session, stream::stream,
-    training_set::Collected, transform, write_parquet,
+    BatchFunction, Content, Places, Progress, Resources, RowErrors, Sources, session,
+    stream::stream, training_set::Collected, transform, write_parquet,
 };
 use crate::{
     definition::{About, Source, SourceData, Visible},
@@ -51,13 +51,14 @@ pub async fn run_file(
     let definitions = BTreeMap::from([(INPUT.to_owned(), source)]);
     // One partition: the rows come out in the order in which they stand in the file.
     let resources = Resources { partitions: 1, ..resources.clone() };
-    let sources = Sources::open(session(&resources)?, "", &definitions, [INPUT]).await?;
+    let sources =
+        Sources::open(session(&resources)?, Places::default(), &definitions, [INPUT]).await?;
     let rows = sources.context().table(INPUT).await.map_err(super::errors::from_datafusion)?;
     let function = Arc::new(FileFunction::new(evaluation));
     refuse_missing(&function.evaluation, &sources, input)?;
     let errors = function.errors.clone();
     let (rows, _) = stream(transform(rows, function)?, progress).await?;
-    let content = write_parquet(rows, output, |_| Ok(Vec::new())).await?;
+    let content = write_parquet(rows, output, async |_| Ok(Vec::new())).await?;
     let row_errors = errors.take().into_values().next().unwrap_or_default();
     Ok(Ran { content, row_errors })
 }

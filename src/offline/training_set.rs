@@ -7,7 +7,7 @@
 //! ([`crate::evaluate`]); what is joined here are the source rows that they are made from.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -20,9 +20,9 @@ use datafusion::{dataframe::DataFrame, logical_expr::ident};
 use serde::Serialize;
 
 use super::{
-    BatchFunction, Content, EntityDataframe, JoinSpec, Layout, MANIFEST_KEY, Manifest,
-    ManifestColumn, Operator, Progress, RequestRecord, SourceFile, Sources, ViewJoin,
-    errors::from_datafusion, in_order, join_views, stream::stream, transform, write_parquet,
+    BatchFunction, Content, EntityDataframe, JoinSpec, Layout, MANIFEST_KEY, Manifest, Operator,
+    Progress, Sources, ViewJoin, errors::from_datafusion, in_order, inputs::Inputs, join_views,
+    record::manifest, stream::stream, transform, write_parquet,
 };
 use crate::{
     definition::{
@@ -88,7 +88,8 @@ impl RowErrors {
 ///
 /// # Errors
 /// Those of [`Retrieval::plan`], of the entity dataframe, of the sources, of a view's function
-/// where its definition says so, and of writing.
+/// where its definition says so, and of writing; [`crate::error::Kind::Conflict`] when a file that
+/// is read changes meanwhile.
 pub async fn write_training_set(
     in_force: &InForce,
     sources: &Sources,
@@ -98,21 +99,44 @@ pub async fn write_training_set(
     progress: Progress,
 ) -> Result<TrainingSetWritten> {
     let retrieval = Retrieval::plan(&in_force.state, &request.wanted, request.full_names)?;
-    let entities = EntityDataframe::open(&request.entities, Some(&request.timestamp_column))?;
-    let rows = entity_rows(sources, &retrieval, &entities, &[])?;
-    let (rows, row_errors) = assemble(in_force, sources, &retrieval, rows, &entities)?;
-    let mut manifest = manifest(in_force, sources, &retrieval, request, now)?;
-    let metadata = |content: &Content| {
-        manifest.rows = content.rows;
-        manifest.content_hash = content.hash;
-        let text = serde_json::to_string(&manifest)
-            .map_err(|error| Error::internal(format!("a manifest has no JSON form: {error}")))?;
+    let inputs = Inputs::find(sources, &retrieval, &request.entities).await?;
+    let rows = training_rows(in_force, sources, &retrieval, request).await;
+    let (rows, row_errors) = inputs.settle(rows).await?;
+    let hashing = inputs.start_hashing();
+    let mut made = None;
+    let metadata = async |content: &Content| {
+        inputs.refuse_changed().await?;
+        let manifest = manifest(
+            in_force,
+            sources,
+            &retrieval,
+            request,
+            hashing.finish().await?,
+            now,
+            content,
+        )?;
+        let text = manifest.to_text()?;
+        made = Some(manifest);
         Ok(vec![(MANIFEST_KEY.to_owned(), text)])
     };
     let (rows, plan) = stream(rows, progress).await?;
-    write_parquet(rows, output, metadata).await?;
+    let written = write_parquet(rows, output, metadata).await;
+    inputs.settle(written).await?;
     let plan = Operator::of(plan.as_ref());
+    let manifest = made.ok_or_else(|| Error::internal("a training dataset has no manifest"))?;
     Ok(TrainingSetWritten { manifest, row_errors: row_errors.take(), plan })
+}
+
+/// The rows of a training dataset, in order, and where the errors of its rows are collected.
+pub(super) async fn training_rows(
+    in_force: &InForce,
+    sources: &Sources,
+    retrieval: &Retrieval<'_>,
+    request: &TrainingRequest,
+) -> Result<(DataFrame, Collected)> {
+    let entities = EntityDataframe::open(&request.entities, Some(&request.timestamp_column))?;
+    let rows = entity_rows(sources, retrieval, &entities, &[])?;
+    assemble(in_force, sources, retrieval, rows, &entities)
 }
 
 /// The rows of the entity dataframe, without the columns to `leave`.
@@ -356,52 +380,4 @@ fn batch(names: &[String], columns: Vec<ArrayRef>, rows: usize) -> Result<Record
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(schema.into(), columns, &options)
         .map_err(|error| Error::internal(format!("the joined rows are uneven: {error}")))
-}
-
-fn manifest(
-    in_force: &InForce,
-    sources: &Sources,
-    retrieval: &Retrieval<'_>,
-    request: &TrainingRequest,
-    now: Timestamp,
-) -> Result<Manifest> {
-    let mut columns = BTreeMap::new();
-    for output in &retrieval.outputs {
-        let fingerprint = in_force.fingerprints.feature(&output.reference).ok_or_else(|| {
-            Error::internal(format!("feature {} has no fingerprint", output.reference))
-        })?;
-        columns.insert(
-            output.name.clone(),
-            ManifestColumn { feature: output.reference.clone(), fingerprint },
-        );
-    }
-    let mut inputs = BTreeSet::new();
-    for read in &retrieval.views {
-        inputs.extend(sources.files(&read.view.source)?.iter().cloned());
-    }
-    let roots: Vec<_> = columns.values().map(|column| column.fingerprint).collect();
-    let service = match &request.wanted {
-        Wanted::Service(name) => Some(name.clone()),
-        Wanted::Features(_) => None,
-    };
-    let documents = in_force.fingerprints.closure(&roots);
-    Ok(Manifest {
-        format: 1,
-        project: in_force.project.clone(),
-        snapshot: in_force.sequence,
-        created_at: now,
-        request: RequestRecord {
-            entities: SourceFile::of(&request.entities)?,
-            timestamp_column: request.timestamp_column.clone(),
-            service,
-            features: retrieval.outputs.iter().map(|output| output.reference.clone()).collect(),
-            full_names: request.full_names,
-        },
-        inputs: SourceFile::all(&inputs)?,
-        rows: 0,
-        content_hash: crate::digest::Digest::of([]),
-        columns,
-        labels: in_force.fingerprints.labels().clone(),
-        documents,
-    })
 }

@@ -44,7 +44,7 @@ pub struct Content {
 pub async fn write_parquet(
     mut rows: SendableRecordBatchStream,
     path: &Path,
-    metadata: impl FnOnce(&Content) -> Result<Vec<(String, String)>>,
+    metadata: impl AsyncFnOnce(&Content) -> Result<Vec<(String, String)>>,
 ) -> Result<Content> {
     let not_written = || format!("{} was not written", path.display());
     let mut file = Writer::create(path, rows.schema()).context(not_written)?;
@@ -52,7 +52,7 @@ pub async fn write_parquet(
         let batch = batch.map_err(from_datafusion).context(not_written)?;
         file.write(&batch).context(not_written)?;
     }
-    file.finish(path, metadata).context(not_written)
+    file.finish(path, metadata).await.context(not_written)
 }
 
 /// A file that is not there yet under its name.
@@ -90,13 +90,13 @@ impl Writer {
     }
 
     /// Completes the file and gives it its name.
-    fn finish(
+    async fn finish(
         mut self,
         path: &Path,
-        metadata: impl FnOnce(&Content) -> Result<Vec<(String, String)>>,
+        metadata: impl AsyncFnOnce(&Content) -> Result<Vec<(String, String)>>,
     ) -> Result<Content> {
         let content = Content { rows: self.rows, hash: self.hasher.finish() };
-        for (key, value) in metadata(&content)? {
+        for (key, value) in metadata(&content).await? {
             self.parquet.append_key_value_metadata(KeyValue::new(key, value));
         }
         let file = self.parquet.into_inner().map_err(write_error)?;
@@ -158,7 +158,8 @@ mod tests {
     fn the_content_can_be_in_the_metadata() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.parquet");
-        let said = |content: &Content| Ok(vec![("content".to_owned(), content.hash.to_string())]);
+        let said =
+            async |content: &Content| Ok(vec![("content".to_owned(), content.hash.to_string())]);
         let content =
             block_on(write_parquet(rows(vec![Ok(batch(0, 5)), Ok(batch(5, 7))]), &path, said))
                 .unwrap();
@@ -175,7 +176,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.parquet");
         let content =
-            block_on(write_parquet(rows(vec![Ok(batch(0, 3000))]), &path, |_| Ok(vec![]))).unwrap();
+            block_on(write_parquet(rows(vec![Ok(batch(0, 3000))]), &path, async |_| Ok(vec![])))
+                .unwrap();
         let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(
             File::open(&path).unwrap(),
         );
@@ -195,9 +197,9 @@ mod tests {
             Ok(batch(0, 5)),
             Err(DataFusionError::ResourcesExhausted("no memory".into())),
         ]);
-        let error = block_on(write_parquet(broken, &path, |_| Ok(vec![]))).unwrap_err();
+        let error = block_on(write_parquet(broken, &path, async |_| Ok(vec![]))).unwrap_err();
         assert_eq!(error.kind(), Kind::Limit);
-        let refused = block_on(write_parquet(rows(vec![Ok(batch(0, 5))]), &path, |_| {
+        let refused = block_on(write_parquet(rows(vec![Ok(batch(0, 5))]), &path, async |_| {
             Err(Error::invalid("no"))
         }));
         assert!(refused.unwrap_err().message().contains("out.parquet was not written: no"));
@@ -209,7 +211,7 @@ mod tests {
     fn a_folder_that_is_not_there_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("missing/out.parquet");
-        let error = block_on(write_parquet(rows(vec![]), &path, |_| Ok(vec![]))).unwrap_err();
+        let error = block_on(write_parquet(rows(vec![]), &path, async |_| Ok(vec![]))).unwrap_err();
         assert_eq!(error.kind(), Kind::NotFound);
     }
 

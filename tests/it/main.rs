@@ -14,6 +14,7 @@ mod parity;
 mod publish;
 mod race;
 mod redis;
+mod replay;
 mod shop;
 mod soak;
 mod story;

@@ -79,6 +79,10 @@ fn source(source: &Source) -> Fields {
     let mut fields = about(said);
     match data {
         SourceData::Path(path) => put(&mut fields, "path", path),
+        SourceData::Version { path, version } => {
+            put(&mut fields, "path", path);
+            put(&mut fields, "version", version);
+        }
         SourceData::Sql(query) => put(&mut fields, "sql", query),
     }
     put(&mut fields, "timestamp", timestamp);

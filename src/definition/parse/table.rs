@@ -136,6 +136,17 @@ impl<'a, 'p> Table<'a, 'p> {
         count
     }
 
+    /// An integer that is not negative, and where it stands.
+    pub(super) fn integer(&mut self, key: Key) -> Option<Located<u64>> {
+        let value = self.value(key)?;
+        let read = value.value.as_integer();
+        let read = read.and_then(|read| u64::from_str_radix(read.as_str(), read.radix()).ok());
+        if read.is_none() {
+            self.refuse(key, value.at, kind(value.value), "an integer from 0 on");
+        }
+        Some(Located { value: read?, at: value.at })
+    }
+
     /// A list of strings; `None` where one of its items is none.
     pub(super) fn strings(&mut self, key: Key) -> Option<Vec<Located<String>>> {
         let value = self.value(key)?;

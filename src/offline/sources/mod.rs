@@ -1,17 +1,17 @@
-//! Data sources: Parquet files and queries over them, as tables of one session.
+//! Data sources: Parquet files, Delta tables and queries over them, as tables of one session.
 
 mod conform;
+mod delta;
+mod evolution;
 mod files;
+mod place;
 mod query;
 mod serial;
+mod table;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use arrow::datatypes::Schema;
 use datafusion::{
@@ -25,6 +25,7 @@ use futures::{FutureExt, future::BoxFuture};
 use conform::Conform;
 
 use super::{
+    SourceFile,
     errors::from_datafusion,
     feature_rows::{CREATED, EVENT, Layout, key_column},
     period::Period,
@@ -32,20 +33,50 @@ use super::{
 use crate::{
     definition::{Source, SourceData, Visible},
     error::{Context, Error, Result, did_you_mean},
+    storage::{Location, Object, Storage},
     value::DataType,
 };
+
+/// Where sources are looked for.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    /// What paths are relative to.
+    pub folder: PathBuf,
+    /// The way to files and objects.
+    pub storage: Storage,
+    /// The versions to read of Delta tables, by source; of others, what the definition says, or
+    /// the newest.
+    pub versions: BTreeMap<String, u64>,
+}
+
+/// A version of a Delta table.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeltaVersion {
+    /// The table.
+    pub location: Location,
+    /// The version that is read.
+    pub version: u64,
+}
 
 /// Sources that have been opened: their schemas are known, their rows can be read.
 pub struct Sources {
     context: SessionContext,
-    folder: PathBuf,
+    places: Places,
     definitions: BTreeMap<String, Source>,
     tables: BTreeMap<String, Table>,
 }
 
 struct Table {
     provider: Arc<dyn TableProvider>,
-    files: BTreeSet<PathBuf>,
+    origin: Origin,
+}
+
+/// What the rows of a table come from.
+enum Origin {
+    /// Files, as they were when the table was opened, of a version of a Delta table or not.
+    Files(Vec<Object>, Option<DeltaVersion>),
+    /// Other sources, by their names.
+    Query(Vec<String>),
 }
 
 /// The columns of a table in order: their types, or where a type has no counterpart, its name in
@@ -61,30 +92,27 @@ pub(super) fn columns(schema: &Schema) -> Columns {
 }
 
 impl Sources {
-    /// Opens those of the sources that are `wanted`, and those that their queries read. Paths are
-    /// relative to `folder`; the tables are those of `context`, a session by [`super::session`]
-    /// without any.
+    /// Opens those of the sources that are `wanted`, and those that their queries read. The tables
+    /// are those of `context`, a session by [`super::session`] without any.
     ///
     /// A folder stands for all files in it and below it whose names end in `.parquet`, but for
-    /// hidden ones and those whose names start with an underscore.
+    /// hidden ones and those whose names start with an underscore; a folder with a `_delta_log` is
+    /// a Delta table.
     ///
     /// # Errors
     /// [`crate::error::Kind::NotFound`] when there is no such source or no file,
     /// [`crate::error::Kind::Corrupt`] when a file is damaged, [`crate::error::Kind::Invalid`] when
     /// files do not fit together, a query cannot be planned or does more than read, or queries read
-    /// one another in a circle.
+    /// one another in a circle; [`crate::error::Kind::Unavailable`] when a store does not answer or
+    /// denies access.
     pub async fn open<'a>(
         context: SessionContext,
-        folder: impl Into<PathBuf>,
+        places: Places,
         definitions: &BTreeMap<String, Source>,
         wanted: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self> {
-        let mut sources = Self {
-            context,
-            folder: folder.into(),
-            definitions: definitions.clone(),
-            tables: BTreeMap::new(),
-        };
+        let mut sources =
+            Self { context, places, definitions: definitions.clone(), tables: BTreeMap::new() };
         for source in wanted {
             sources.open_one(source, &mut Vec::new()).await?;
         }
@@ -110,8 +138,9 @@ impl Sources {
             }
             let definition = self.definition(source)?.clone();
             let table = match &definition.data {
-                SourceData::Path(path) => {
-                    files::open(&self.folder.join(path)).context(|| named(source))?
+                SourceData::Path(path) => self.open_path(source, path, None).await?,
+                SourceData::Version { path, version } => {
+                    self.open_path(source, path, Some(*version)).await?
                 }
                 SourceData::Sql(sql) => {
                     readers.push(source.to_owned());
@@ -129,6 +158,16 @@ impl Sources {
         .boxed()
     }
 
+    async fn open_path(&self, source: &str, path: &str, version: Option<u64>) -> Result<Table> {
+        let Places { folder, storage, versions } = &self.places;
+        let version = versions.get(source).copied().or(version);
+        let open = async {
+            let location = Location::parse(path, folder)?;
+            files::open(&self.context, storage, &location, version).await
+        };
+        open.await.context(|| named(source))
+    }
+
     async fn open_query(
         &mut self,
         source: &str,
@@ -136,17 +175,16 @@ impl Sources {
         readers: &mut Vec<String>,
     ) -> Result<Table> {
         let query = query::Query::parse(&self.context, sql).context(|| named(source))?;
-        let mut files = BTreeSet::new();
         for read in query.sources() {
             if !self.definitions.contains_key(read) {
                 let error = self.unknown(read);
                 return Err(error.context(named(source)));
             }
             self.open_one(read, readers).await?;
-            files.extend(self.files(read)?.iter().cloned());
         }
+        let reads: Vec<String> = query.sources().map(str::to_owned).collect();
         let provider = query.plan(&self.context).await.context(|| named(source))?;
-        Ok(Table { provider, files })
+        Ok(Table { provider, origin: Origin::Query(reads) })
     }
 
     fn definition(&self, source: &str) -> Result<&Source> {
@@ -170,12 +208,67 @@ impl Sources {
         &self.context
     }
 
-    /// The Parquet files that a source is read from, directly or by its query.
+    /// The places that sources are looked for in.
+    pub fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// The files that a source is read from, directly or by its query, as they were when it was
+    /// opened; in the order of their paths.
     ///
     /// # Errors
     /// [`crate::error::Kind::NotFound`] when there is no such source.
-    pub fn files(&self, source: &str) -> Result<&BTreeSet<PathBuf>> {
-        Ok(&self.table(source)?.files)
+    pub fn files(&self, source: &str) -> Result<Vec<SourceFile>> {
+        let objects = self.objects([source])?;
+        Ok(objects.into_iter().map(|object| SourceFile::of(object, &self.places.folder)).collect())
+    }
+
+    /// The objects that sources are read from, each once, in the order of their paths.
+    pub(super) fn objects<'a>(
+        &self,
+        sources: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Vec<&Object>> {
+        let mut objects = BTreeMap::new();
+        for (_, table) in self.origins(sources)? {
+            if let Origin::Files(found, _) = &table.origin {
+                objects.extend(found.iter().map(|object| (&object.location, object)));
+            }
+        }
+        Ok(objects.into_values().collect())
+    }
+
+    /// The versions that are read of Delta tables, by source.
+    pub(super) fn delta_versions<'a>(
+        &self,
+        sources: impl IntoIterator<Item = &'a str>,
+    ) -> Result<BTreeMap<String, DeltaVersion>> {
+        let versions =
+            self.origins(sources)?.into_iter().filter_map(|(name, table)| match &table.origin {
+                Origin::Files(_, version) => Some((name.to_owned(), version.clone()?)),
+                Origin::Query(_) => None,
+            });
+        Ok(versions.collect())
+    }
+
+    /// The tables that sources are read from, directly or by their queries.
+    fn origins<'a>(
+        &self,
+        sources: impl IntoIterator<Item = &'a str>,
+    ) -> Result<BTreeMap<&str, &Table>> {
+        let mut origins = BTreeMap::new();
+        let mut waiting = Vec::new();
+        for source in sources {
+            self.table(source)?;
+            waiting.extend(self.tables.get_key_value(source));
+        }
+        while let Some((name, table)) = waiting.pop() {
+            if origins.insert(name.as_str(), table).is_none()
+                && let Origin::Query(reads) = &table.origin
+            {
+                waiting.extend(reads.iter().filter_map(|read| self.tables.get_key_value(read)));
+            }
+        }
+        Ok(origins)
     }
 
     /// From when on a row of a source can be seen.

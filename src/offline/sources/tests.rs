@@ -65,7 +65,11 @@ fn sql(sql: &str) -> Source {
 fn open(folder: &TempDir, sources: Vec<(&str, Source)>, wanted: &str) -> Result<Sources> {
     let sources = sources.into_iter().map(|(name, source)| (name.to_owned(), source)).collect();
     let context = session(&Resources { partitions: 2, ..Resources::default() }).unwrap();
-    block_on(Sources::open(context, folder.path(), &sources, [wanted]))
+    block_on(Sources::open(context, places(folder), &sources, [wanted]))
+}
+
+fn places(folder: &TempDir) -> Places {
+    Places { folder: folder.path().to_owned(), ..Places::default() }
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -229,7 +233,13 @@ fn files_that_do_not_fit_together_are_refused() {
     write(&file("a.parquet"), vec![("x", Arc::new(Int64Array::from(vec![1])))]);
     write(&file("b.parquet"), vec![("x", Arc::new(StringArray::from(vec!["1"])))]);
     let error = open(&folder, vec![("orders", path("orders"))], "orders").err().unwrap();
-    assert!(error.message().contains("b.parquet does not fit the files before it"), "{error}");
+    let (one, other) = (file("a.parquet"), file("b.parquet"));
+    let expect = format!(
+        "source \"orders\": {}: column \"x\" has type Utf8, and type Int64 in {}",
+        other.display(),
+        one.display()
+    );
+    assert_eq!(error.message(), expect);
 }
 
 #[test]
@@ -348,7 +358,8 @@ async fn a_query_gives_the_same_bits_on_any_machine() {
             ("sums".to_owned(), sql(query)),
         ]);
         let context = session(&resources).unwrap();
-        let sources = Sources::open(context, folder.path(), &definitions, ["sums"]).await.unwrap();
+        let sources =
+            Sources::open(context, places(&folder), &definitions, ["sums"]).await.unwrap();
         let rows = sources.context().table("sums").await.unwrap();
         let rows = rows.sort(vec![ident("k").sort(true, true)]).unwrap();
         let schema = Arc::clone(rows.schema().inner());

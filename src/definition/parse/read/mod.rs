@@ -26,6 +26,7 @@ const TAGS: Key = Key::optional("tags", "tags = [\"churn\"]");
 const JOIN_KEYS: Key = Key::required("join_keys", "join_keys = { customer_id = \"int64\" }");
 
 const PATH: Key = Key::optional("path", "path = \"data/orders.parquet\"");
+const VERSION: Key = Key::optional("version", "version = 12");
 const SQL: Key = Key::optional("sql", "sql = \"SELECT * FROM orders\"");
 const TIMESTAMP: Key = Key::required("timestamp", "timestamp = \"ordered_at\"");
 const CREATED: Key = Key::optional("created", "created = \"written_at\"");
@@ -96,7 +97,14 @@ pub(super) fn source(mut table: Table) -> SourceNode {
 fn source_data(table: &mut Table) -> Option<Located<SourceData>> {
     let places = (table.place_of(PATH), table.place_of(SQL));
     let path = table.string(PATH);
+    let version = table.integer(VERSION);
     let sql = table.string(SQL);
+    if let (Some(version), true) = (&version, sql.is_some()) {
+        let error = Error::invalid(format!("{} is a query, and has no version", table.what));
+        let hint =
+            "the version is that of a Delta table: give it to the source that the query reads";
+        table.problems.add(version.at, error.with_hint(hint));
+    }
     match places {
         (None, None) => {
             let error = Error::invalid(format!("{} has neither \"path\" nor \"sql\"", table.what));
@@ -115,8 +123,14 @@ fn source_data(table: &mut Table) -> Option<Located<SourceData>> {
         value: make(text.value),
         at: text.at,
     };
-    path.map(|path| data(path, SourceData::Path))
-        .or(sql.map(|sql| data(sql, |query| SourceData::Sql(query.trim().to_owned()))))
+    let path = path.map(|path| match &version {
+        Some(version) => Located {
+            value: SourceData::Version { path: path.value, version: version.value },
+            at: path.at,
+        },
+        None => data(path, SourceData::Path),
+    });
+    path.or(sql.map(|sql| data(sql, |query| SourceData::Sql(query.trim().to_owned()))))
 }
 
 pub(super) fn service(mut table: Table) -> ServiceNode {

@@ -1,0 +1,132 @@
+//! The files that a training dataset is made of: found before they are read, hashed beside, looked
+//! at again when all is read.
+
+use std::{collections::BTreeMap, path::Path};
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::task::JoinHandle;
+
+use super::{SourceFile, Sources};
+use crate::{
+    definition::retrieval::Retrieval,
+    digest::Digest,
+    error::{Error, Kind, Result},
+    storage::{Location, Object, Storage},
+};
+
+/// How many files are hashed, or asked after, at once.
+const AT_ONCE: usize = 4;
+
+/// The files of a request.
+pub(super) struct Inputs<'a> {
+    sources: &'a Sources,
+    entities: Object,
+    objects: Vec<Object>,
+}
+
+/// The files with their hashes.
+pub(super) struct Hashed {
+    pub(super) entities: SourceFile,
+    pub(super) sources: Vec<SourceFile>,
+}
+
+/// Hashes in the making.
+pub(super) struct Hashing<'a> {
+    inputs: &'a Inputs<'a>,
+    digests: JoinHandle<Result<BTreeMap<Location, Digest>>>,
+}
+
+impl<'a> Inputs<'a> {
+    /// The files that a retrieval reads, as they are.
+    pub(super) async fn find(
+        sources: &'a Sources,
+        retrieval: &Retrieval<'_>,
+        entities: &Path,
+    ) -> Result<Self> {
+        let read = retrieval.views.iter().map(|read| read.view.source.as_str());
+        let objects = sources.objects(read)?.into_iter().cloned().collect();
+        let location = Location::Local(std::path::absolute(entities)?);
+        let entities = sources.places().storage.find(&location).await?;
+        let entities = entities.ok_or_else(|| {
+            Error::not_found(format!("the entity dataframe {location} does not exist"))
+        })?;
+        Ok(Self { sources, entities, objects })
+    }
+
+    fn storage(&self) -> &Storage {
+        &self.sources.places().storage
+    }
+
+    /// Reads all files once more, for their hashes, while they are worked on.
+    pub(super) fn start_hashing(&'a self) -> Hashing<'a> {
+        let storage = self.storage().clone();
+        let all: Vec<Location> = self.all().map(|object| object.location.clone()).collect();
+        let digests = tokio::spawn(async move {
+            let hashes = all.into_iter().map(|location| {
+                let storage = storage.clone();
+                async move { Ok((location.clone(), storage.digest(&location).await?)) }
+            });
+            stream::iter(hashes).buffer_unordered(AT_ONCE).try_collect().await
+        });
+        Hashing { inputs: self, digests }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Object> {
+        self.objects.iter().chain([&self.entities])
+    }
+
+    /// An error where a file is not what it was.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`] for the first such file.
+    pub(super) async fn refuse_changed(&self) -> Result<()> {
+        let looks = self.all().map(|object| async move {
+            let now = self.storage().find(&object.location).await?;
+            if now.as_ref() == Some(object) {
+                return Ok(());
+            }
+            let is = now
+                .as_ref()
+                .map_or_else(|| "it is gone".to_owned(), |now| format!("it has {}", state(now)));
+            Err(Error::conflict(format!(
+                "{} changed while it was read: it had {}, and now {is}",
+                object.location,
+                state(object)
+            ))
+            .with_hint("run the command again when nobody writes to the file"))
+        });
+        stream::iter(looks).buffered(AT_ONCE).try_collect().await
+    }
+
+    /// The outcome of reading; an error that comes of a file that changed meanwhile says so.
+    pub(super) async fn settle<T>(&self, outcome: Result<T>) -> Result<T> {
+        match outcome {
+            Err(error) if error.kind() != Kind::Conflict => {
+                Err(self.refuse_changed().await.err().unwrap_or(error))
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+fn state(object: &Object) -> String {
+    let written = crate::time::Timestamp(object.meta.last_modified.timestamp_micros());
+    let etag = object.meta.e_tag.as_ref().filter(|_| object.location.local().is_none());
+    let etag = etag.map_or_else(String::new, |etag| format!(", ETag {etag}"));
+    format!("{} bytes, written {written}{etag}", object.meta.size)
+}
+
+impl Hashing<'_> {
+    /// The files with their hashes, once these are there.
+    pub(super) async fn finish(self) -> Result<Hashed> {
+        let digests = self.digests.await.map_err(|error| Error::internal(error.to_string()))??;
+        let folder = &self.inputs.sources.places().folder;
+        let hashed = |object: &Object| SourceFile {
+            hash: digests.get(&object.location).copied(),
+            ..SourceFile::of(object, folder)
+        };
+        let mut sources: Vec<SourceFile> = self.inputs.objects.iter().map(hashed).collect();
+        sources.sort();
+        Ok(Hashed { entities: hashed(&self.inputs.entities), sources })
+    }
+}
