@@ -137,7 +137,9 @@ fn a_file_that_changes_while_it_is_read_is_an_error_and_no_output() {
     let writing = || {
         let names =
             fs::read_dir(project.path(".")).unwrap().map(|entry| entry.unwrap().file_name());
-        names.into_iter().any(|name| name.to_string_lossy().starts_with(".train.parquet"))
+        names
+            .map(|name| name.to_string_lossy().into_owned())
+            .any(|name| name.starts_with(".train.parquet"))
     };
     while !writing() {
         assert!(child.try_wait().unwrap().is_none(), "it ended before it wrote");

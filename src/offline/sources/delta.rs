@@ -20,6 +20,7 @@ use deltalake_core::{
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::{ObjectStore, prefix::PrefixStore};
+use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 
 use super::{
     DeltaVersion, Origin, Table,
@@ -56,12 +57,12 @@ pub(super) async fn open(
     }
     let files: Vec<_> = views.iter().map(|view| file(context, storage, location, view)).collect();
     let files = stream::iter(files).buffered(FOOTERS_AT_ONCE);
-    let mut files: Vec<_> = files.try_collect().await?;
-    files.sort_by(|(one, ..), (other, ..)| one.location.cmp(&other.location));
+    let mut files: Vec<Listed> = files.try_collect().await?;
+    files.sort_by(|one, other| one.object.location.cmp(&other.object.location));
     let (columns, partitions) = columns(location, state)?;
     let mut objects = Vec::with_capacity(files.len());
     let mut scanned = Vec::with_capacity(files.len());
-    for (object, footer, given) in files {
+    for Listed { object, footer, partition: given } in files {
         let values = partitions.iter().map(|column| {
             value(column, given.get(column.name()).and_then(Option::as_ref))
                 .map_err(|error| error.context(&object.location))
@@ -102,17 +103,21 @@ fn failed(location: &Location, version: Option<u64>, error: &DeltaTableError) ->
         .with_hint("the version that was asked for has to be in the table's _delta_log still")
 }
 
-/// The file of an entry of the log, and the values of its partition columns.
+/// A file that the log lists.
+struct Listed {
+    object: Object,
+    footer: ArrowReaderMetadata,
+    /// The values of its partition columns, as text.
+    partition: BTreeMap<String, Option<String>>,
+}
+
+/// The file of an entry of the log.
 async fn file(
     context: &SessionContext,
     storage: &Storage,
     table: &Location,
     view: &LogicalFileView,
-) -> Result<(
-    Object,
-    parquet::arrow::arrow_reader::ArrowReaderMetadata,
-    BTreeMap<String, Option<String>>,
-)> {
+) -> Result<Listed> {
     let path = view.path();
     if path.contains("://") || path.starts_with('/') {
         return Err(unsupported(table, &format!("files elsewhere, as {path}")));
@@ -130,7 +135,7 @@ async fn file(
         )));
     }
     let footer = fetch_footer(context, storage, &object).await?;
-    Ok((object, footer, view.partition_values_map().into_iter().collect()))
+    Ok(Listed { object, footer, partition: view.partition_values_map().into_iter().collect() })
 }
 
 /// Refuses a table that cannot be read by its files alone.

@@ -40,10 +40,8 @@ pub(super) enum Place {
 /// Looks up what a path stands for. A name that exists is meant as it stands, whatever characters
 /// are in it; otherwise it may be a pattern.
 pub(super) async fn look_up(storage: &Storage, location: &Location) -> Result<Place> {
-    if let Some(path) = location.local() {
-        if path.is_dir() {
-            return folder(storage, location).await;
-        }
+    if location.local().is_some_and(std::path::Path::is_dir) {
+        return folder(storage, location).await;
     }
     if let Some(object) = storage.find(location).await? {
         return Ok(Place::Files(vec![Found { object, partition: Vec::new() }]));
