@@ -103,7 +103,6 @@ pub struct Growth {
     /// What its length is counted in: `byte` or `item`.
     pub unit: String,
     /// How fast.
-    #[serde(flatten)]
     pub rate: Rate,
 }
 
@@ -138,5 +137,22 @@ impl fmt::Display for Growth {
                 "grows with {input}: faster than linear, {at_longest} per {unit} at the longest tried"
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_read_back() {
+        let check = |rate: Rate| {
+            let growth = Growth { input: "note".into(), unit: "byte".into(), rate };
+            let text = serde_json::to_string(&growth).unwrap();
+            assert_eq!(serde_json::from_str::<Growth>(&text).unwrap(), growth, "{text}");
+        };
+        check(Rate::Constant);
+        check(Rate::Linear { per_unit: 3.1 });
+        check(Rate::FasterThanLinear { at_longest: 250.0 });
     }
 }
