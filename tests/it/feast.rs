@@ -12,19 +12,11 @@ use arrow::array::{
 };
 use unskew::time::Timestamp;
 
-use crate::support::{Project, checkout, write_parquet};
+use crate::support::{Project, checkout, python, write_parquet};
 
 /// 2026-01-01.
 const START: i64 = 1_767_225_600_000_000;
 const DAY: i64 = 86_400_000_000;
-
-/// The Python that has the packages of `tests/requirements.txt`.
-pub fn python() -> PathBuf {
-    let python = env::var_os("UNSKEW_PYTHON").expect(
-        "UNSKEW_PYTHON names a Python with the packages of tests/requirements.txt; make test makes one",
-    );
-    PathBuf::from(python)
-}
 
 /// What the client of `tests/feast/client.py` finds on the server.
 const DEFINITIONS: &str = r#"

@@ -13,13 +13,10 @@ use arrow::{
 };
 use serde_json::Value;
 
-use crate::support::{Project, checkout, read_parquet, write_parquet};
+use crate::support::{Project, checkout, python, read_parquet, write_parquet};
 
-fn python(arguments: &[&str]) {
-    let python = std::env::var("UNSKEW_PYTHON").expect(
-        "UNSKEW_PYTHON is not set: it names a Python with the packages of tests/requirements.txt, as `make test` does",
-    );
-    let output = Command::new(python).args(arguments).output().unwrap();
+fn run_python(arguments: &[&str]) {
+    let output = Command::new(python()).args(arguments).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {said}", arguments.join(" "));
 }
@@ -53,7 +50,7 @@ fn feast_says_the_same() {
     let project = Project::new();
     let folder = project.path("");
     let script = checkout().join("tests/feast_join.py");
-    python(&[script.to_str().unwrap(), folder.to_str().unwrap(), &ROWS.to_string()]);
+    run_python(&[script.to_str().unwrap(), folder.to_str().unwrap(), &ROWS.to_string()]);
     project.ok(&["apply"]);
     training_set(&project, "ours.parquet", &[]);
     let ours = read_parquet(&project.path("ours.parquet"));

@@ -11,12 +11,14 @@ const DAY: i64 = 86_400_000_000;
 /// 1998-01-01.
 const START: i64 = 883_612_800_000_000;
 
-fn days(days: &[i64]) -> ArrayRef {
+/// Days of 1998, from 0, as times.
+pub fn days(days: &[i64]) -> ArrayRef {
     let micros = days.iter().map(|day| START + day * DAY);
     Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("UTC"))
 }
 
-fn ids(ids: &[i64]) -> ArrayRef {
+/// Integers as a column.
+pub fn ids(ids: &[i64]) -> ArrayRef {
     Arc::new(Int64Array::from(ids.to_vec()))
 }
 

@@ -17,6 +17,14 @@ pub fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// The Python that has the packages of `tests/requirements.txt`.
+pub fn python() -> PathBuf {
+    let python = std::env::var_os("UNSKEW_PYTHON").expect(
+        "UNSKEW_PYTHON names a Python with the packages of tests/requirements.txt; make test makes one",
+    );
+    PathBuf::from(python)
+}
+
 /// A project of its own.
 pub struct Project {
     folder: TempDir,
