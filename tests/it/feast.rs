@@ -4,7 +4,7 @@
 //! The comparison takes 200 requests; `UNSKEW_DIFFERENTIAL_REQUESTS=5000` makes it the long one, and
 //! `UNSKEW_DIFFERENTIAL_SEED` another one.
 
-use std::{env, io::Write as _, path::PathBuf, process::Command, sync::Arc};
+use std::{env, io::Write as _, process::Command, sync::Arc};
 
 use arrow::array::{
     ArrayRef, BooleanArray, Float32Array, Float64Array, Int64Array, StringArray,
