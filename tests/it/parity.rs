@@ -8,7 +8,7 @@ use unskew::value::{DataType, Field, Function, column_from_json, column_to_json,
 
 use crate::support::{Project, Server, read_parquet, write_parquet};
 
-/// Every transform of the repository, with the constants for its params.
+/// Every honest transform of the repository.
 const TRANSFORMS: [(&str, &str); 6] = [
     ("transforms/echo", "reference/echo@1.0.0"),
     ("transforms/user_age", "commerce/user_age@1.0.0"),
@@ -18,7 +18,9 @@ const TRANSFORMS: [(&str, &str); 6] = [
     ("transforms/text", "commerce/text@1.0.0"),
 ];
 
-const PARAMS: &str = "{ mean = 37.25, std = 11.5 }";
+/// The constants for their params, by name.
+const PARAMS: [(&str, &str); 5] =
+    [("mean", "37.25"), ("std", "11.5"), ("low", "-250.0"), ("high", "1000.5"), ("buckets", "7")];
 
 /// How many rows; more than one batch of seven, and not a multiple of it.
 const ROWS: usize = 211;
@@ -34,6 +36,13 @@ impl Case {
     /// The column that each input is read from.
     fn inputs(&self) -> impl Iterator<Item = (&str, String)> {
         self.function.inputs.iter().map(|input| (input.name.as_str(), column_name(input.data_type)))
+    }
+
+    /// The constant of each param, as `name`, this between, value.
+    fn params(&self, between: &str) -> Vec<String> {
+        let value = |name: &str| PARAMS.iter().find(|(param, _)| *param == name).unwrap().1;
+        let params = self.function.params.iter().map(|param| &param.name);
+        params.map(|name| format!("{name}{between}{}", value(name))).collect()
     }
 
     fn output(&self, prefix: &str, field: &Field) -> String {
@@ -162,8 +171,10 @@ fn define(project: &Project, cases: &[Case]) {
                 .collect();
             inputs.join(", ")
         };
-        let params =
-            if function.params.is_empty() { String::new() } else { format!("params = {PARAMS}\n") };
+        let params = match case.params(" = ").join(", ") {
+            none if none.is_empty() => none,
+            params => format!("params = {{ {params} }}\n"),
+        };
         let used = format!("transform = \"{transform}#{}\"\n{params}", function.name);
         let features: Vec<_> = function
             .outputs
@@ -216,9 +227,8 @@ fn run_files(project: &Project, cases: &[Case], rows: &str) -> Columns {
             rows,
         ];
         inputs.iter().for_each(|input| arguments.extend(["--column", input]));
-        if !case.function.params.is_empty() {
-            arguments.extend(["--param", "mean=37.25", "--param", "std=11.5"]);
-        }
+        let params = case.params("=");
+        params.iter().for_each(|param| arguments.extend(["--param", param]));
         project.ok(&arguments);
         let batch = read_parquet(&project.path("run.parquet"));
         for field in &case.function.outputs {
