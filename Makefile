@@ -11,7 +11,7 @@ TARGET := $(abspath $(CARGO_TARGET_DIR))
 # The Python packages that the tests compare with, in an environment of their own.
 export UNSKEW_PYTHON := $(TARGET)/python/bin/python
 
-.PHONY: help demo test lint bench bench-online bench-offline tools servers
+.PHONY: help demo test lint bench bench-online bench-offline bench-materialize tools servers
 
 help:
 	@echo 'make demo   train, serve and audit on real data, in under a minute after the build'
@@ -20,6 +20,7 @@ help:
 	@echo 'make bench  what a call of a transform costs, and a row in the stores'
 	@echo 'make bench-online  answers a second: ours, feast serve, and the limit'
 	@echo 'make bench-offline  training datasets and row transforms against DuckDB and Polars'
+	@echo 'make bench-materialize  what materializing costs, beside Feast'
 
 # Building one transform compiles what all of them need.
 demo: tools
@@ -55,6 +56,11 @@ bench-offline: tools $(TARGET)/python/installed
 	cargo build --locked --workspace --release
 	'$(UNSKEW_PYTHON)' benches/offline.py --unskew '$(TARGET)/release/unskew' \
 		--folder '$(TARGET)/bench-offline' --rows $(ROWS) --lines $(LINES) --runs $(RUNS) --memory '$(MEMORY)'
+
+# Into the embedded store and into Redis, beside Feast, in one run.
+bench-materialize: tools servers $(TARGET)/python/installed
+	cargo build --locked --workspace --release
+	'$(UNSKEW_PYTHON)' benches/materialize.py --unskew '$(TARGET)/release/unskew'
 
 # What the build needs, or how to get it.
 tools:

@@ -84,6 +84,19 @@ impl Output {
     }
 }
 
+impl Output {
+    /// Rows out of as many, at what rate and for how long still, where stderr is a terminal.
+    pub(super) fn bar(self, what: &str) -> ProgressBar {
+        let bar = self.rows(what);
+        if let Ok(style) = ProgressStyle::with_template(
+            "{spinner} {msg}: {human_pos} of {human_len} rows, {per_sec}, {eta} left, {prefix}",
+        ) {
+            bar.set_style(style);
+        }
+        bar
+    }
+}
+
 /// Rows that are added to a bar.
 pub(super) fn progress(bar: &ProgressBar) -> Progress {
     let bar = bar.clone();

@@ -43,7 +43,7 @@ impl ResourceArguments {
 }
 
 /// A size in bytes: a count with KB, MB or GB (powers of ten), or without (bytes).
-fn bytes(text: &str) -> Result<usize> {
+pub(super) fn bytes(text: &str) -> Result<usize> {
     let units = [("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000), ("", 1)];
     let parsed = units.iter().find_map(|(unit, size)| {
         let count: usize = text.strip_suffix(unit)?.trim().parse().ok()?;

@@ -8,7 +8,7 @@ use crate::{
     definition::Freshness,
     error::Result,
     evaluate::InForce,
-    materialize::{DEFAULT_STORE, Ledgers, ViewWriter},
+    materialize::{Ledgers, ViewWriter},
     online::{FingerprintPrefix, Stores, ViewId, value_fingerprint},
     registry::Registry,
     time::{Span, Timestamp},
@@ -120,8 +120,7 @@ impl Monitor {
         let writer = ViewWriter::new(in_force, name)?;
         let (definition, project) = (writer.definition(), &in_force.project);
         let store = self.stores.get(writer.store())?.as_ref();
-        let named = writer.store().unwrap_or(DEFAULT_STORE);
-        let mut ledgers = Ledgers::new(project, name, &self.registry, named, store);
+        let mut ledgers = Ledgers::new(project, name, &self.registry, writer.store(), store);
         // What was materialized under another definition is not served.
         let ledger = ledgers.current().await?.filter(|ledger| ledger.definition == definition);
         // Other rows each time.

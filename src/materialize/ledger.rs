@@ -6,9 +6,12 @@
 //! emptied has no mark, one that is set back to an earlier state names the ledger of that time, and
 //! projects with stores of their own may share a registry.
 
+use std::collections::BTreeSet;
+
 use rand::{TryRng as _, rngs::SysRng};
 use serde::{Deserialize, Serialize};
 
+use super::{DEFAULT_STORE, PlannedFile};
 use crate::{
     digest::Digest,
     error::{Error, Kind, Result},
@@ -31,30 +34,75 @@ pub struct Ledger {
     /// What was stored: [`super::ViewWriter::definition`]. What was stored under another one is
     /// stale, or lacks columns.
     pub definition: Digest,
-    /// Every row with an event time up to here was read; none, where no run has ended.
+    /// The watermark: every row with an event time up to here was read. None, where no run has
+    /// ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub through: Option<Timestamp>,
-    /// The files the rows came from, as they were.
-    pub files: Vec<SourceFile>,
+    /// When the last run began that ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub succeeded_at: Option<Timestamp>,
+    /// The files that were read, as they were.
+    pub files: Vec<ReadFile>,
+}
+
+/// A file that was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadFile {
+    /// The file, as it was.
+    #[serde(flatten)]
+    pub file: SourceFile,
+    /// Every row of it that is visible at this moment was read.
+    pub through: Timestamp,
+    /// No row of it becomes visible after this moment, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Timestamp>,
+}
+
+impl ReadFile {
+    /// A file that was read up to a moment.
+    pub(super) fn of(planned: &PlannedFile, through: Timestamp) -> Self {
+        Self { file: planned.file.clone(), through, last: planned.last }
+    }
+
+    /// Whether every row that is visible at a moment was read.
+    pub(super) fn is_read_up_to(&self, moment: Timestamp) -> bool {
+        self.through >= moment || self.last.is_some_and(|last| last <= self.through)
+    }
 }
 
 impl Ledger {
-    /// A ledger that nothing can be resumed from: for the time in which rows of another definition
-    /// are stored beside those that the ledger before spoke of.
-    pub fn unfinished(definition: Digest) -> Self {
-        Self { definition, through: None, files: Vec::new() }
+    /// The ledger of a run that begins with nothing: no file is said to be read. How far the view
+    /// was materialized before stays true, if that was by the same definition.
+    pub(super) fn begun(definition: Digest, was: Option<&Self>) -> Self {
+        let was = was.filter(|was| was.definition == definition);
+        Self {
+            definition,
+            through: was.and_then(|was| was.through),
+            succeeded_at: was.and_then(|was| was.succeeded_at),
+            files: Vec::new(),
+        }
     }
 
-    /// From where an incremental run up to `to` may start: the end of the last one (or `to`, if
-    /// that is earlier), if neither the definition nor any file has changed since; `None`, the
-    /// beginning, otherwise.
-    pub fn resume(
-        &self,
-        definition: &Digest,
-        files: &[SourceFile],
-        to: Timestamp,
-    ) -> Option<Timestamp> {
-        let unchanged = self.definition == *definition && self.files == files;
-        self.through.filter(|_| unchanged).map(|through| through.min(to))
+    /// Takes down that files were read.
+    pub(super) fn add(&mut self, read: &[ReadFile]) {
+        self.files.retain(|file| read.iter().all(|read| read.file.path != file.file.path));
+        self.files.extend_from_slice(read);
+        self.files.sort_by(|one, other| one.file.path.cmp(&other.file.path));
+    }
+
+    /// Takes down that a run is at its end, which began at `now` and found these files.
+    pub(super) fn finish(&mut self, found: &BTreeSet<&str>, to: Timestamp, now: Timestamp) {
+        self.files.retain(|read| found.contains(read.file.path.as_str()));
+        for read in &mut self.files {
+            if read.is_read_up_to(to) {
+                read.through = read.through.max(to);
+            }
+        }
+        // Another run may have begun from nothing meanwhile, and not be at its end.
+        if self.files.len() == found.len() {
+            self.through = self.files.iter().map(|read| read.through).min();
+            self.succeeded_at = Some(now);
+        }
     }
 }
 
@@ -88,18 +136,18 @@ pub struct Ledgers<'a> {
 }
 
 impl<'a> Ledgers<'a> {
-    /// The ledgers of a view in the store called `name`.
+    /// The ledgers of a view in the store called `name`; `None` is the one of views that name none.
     pub fn new(
         project: &str,
         view: &str,
         registry: &'a Registry,
-        name: &str,
+        name: Option<&str>,
         store: &'a dyn OnlineStore,
     ) -> Self {
         Self {
             registry,
             store,
-            key: LedgerKey { store: name.to_owned(), view: view.to_owned() },
+            key: key(view, name),
             // No view can be called so.
             mark: ViewId::of(project, &format!("{view}:ledger")),
             seen: 0,
@@ -149,6 +197,16 @@ impl<'a> Ledgers<'a> {
         )))
     }
 
+    /// Makes the store name no ledger: a run starts from the beginning then.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn forget(&mut self) -> Result<()> {
+        self.store.delete_view(self.mark).await?;
+        self.seen = 0;
+        Ok(())
+    }
+
     async fn of(&self, mark: &Mark) -> Result<Option<Ledger>> {
         let entry = self.registry.ledger(&self.key, mark.sequence).await;
         let entry: Option<Entry> = entry.map_err(|error: Error| match error.kind() {
@@ -195,6 +253,11 @@ impl<'a> Ledgers<'a> {
         self.seen = self.seen.max(mark.sequence);
         Ok(())
     }
+}
+
+/// What the ledgers of a view in a store are kept under.
+pub(super) fn key(view: &str, store: Option<&str>) -> LedgerKey {
+    LedgerKey { store: store.unwrap_or(DEFAULT_STORE).to_owned(), view: view.to_owned() }
 }
 
 /// The key under which a store keeps a mark.

@@ -11,13 +11,15 @@ use parquet::arrow::ArrowWriter;
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
-use super::*;
+use super::{run::claim, *};
 use crate::{
     definition::retrieval::Wanted,
     digest::Digest,
+    error::Kind,
     evaluate::testing::in_force,
-    offline::{Places, Resources, SourceFile, session},
-    online::{EmbeddedOptions, EmbeddedStore, OnlineStore, ViewId},
+    offline::{Places, Resources, Sources, session},
+    online::{EmbeddedOptions, EmbeddedStore, OnlineStore, Stores, ViewId},
+    registry::Registry,
     serve::{FeatureServer, Request},
 };
 
@@ -110,7 +112,8 @@ impl Shop {
     }
 
     fn materializer<'a>(&'a self, in_force: &'a InForce, sources: &'a Sources) -> Materializer<'a> {
-        Materializer { in_force, sources, stores: &self.stores, registry: &self.registry }
+        let (stores, registry) = (&self.stores, &self.registry);
+        Materializer { in_force, sources, stores, registry }
     }
 
     async fn push(&self, target: &str, rows: Value) -> Result<Pushed> {
@@ -159,13 +162,27 @@ fn incremental(to: i64) -> Window {
     Window::Incremental(Timestamp(to))
 }
 
+/// From where a run read; `None` if it read nothing.
+fn started(report: &Report) -> Option<Option<i64>> {
+    let read = !report.plan.files.is_empty();
+    read.then(|| report.plan.from().map(|from| from.0))
+}
+
+/// From the beginning.
+const BEGINNING: Option<Option<i64>> = Some(None);
+
+/// From a moment on.
+fn from(moment: i64) -> Option<Option<i64>> {
+    Some(Some(moment))
+}
+
 /// Runs one window after the other on one store: where each started, and what is served then.
-async fn check(runs: &[(Window, Option<i64>)], served: Value) {
+async fn check(runs: &[(Window, Option<Option<i64>>)], served: Value) {
     let shop = Shop::new();
     shop.write(&ROWS);
-    for (place, (window, from)) in runs.iter().enumerate() {
+    for (place, (window, expected)) in runs.iter().enumerate() {
         let report = shop.run(VIEWS, *window).await.unwrap();
-        assert_eq!(report.from, from.map(Timestamp), "run {place} of {runs:?}");
+        assert_eq!(started(&report), *expected, "run {place} of {runs:?}");
     }
     assert_eq!(shop.served("spend:amount").await, served, "after {runs:?}");
 }
@@ -173,23 +190,29 @@ async fn check(runs: &[(Window, Option<i64>)], served: Value) {
 #[tokio::test]
 async fn no_row_is_lost_whatever_ran_before() {
     let everything = || json!([100, 200, 300]);
-    check(&[(all(30), None)], everything()).await;
-    check(&[(incremental(30), None)], everything()).await;
-    check(&[(part(10, 20), Some(10))], json!([100, 200, null])).await;
-    check(&[(all(20), None), (incremental(30), Some(20))], everything()).await;
-    // The moment at which a run ended is read again: others may have the same time.
-    check(&[(all(19), None), (incremental(20), Some(19))], json!([100, 200, null])).await;
-    // A run over a part does not say how far all is read.
-    check(&[(part(30, 30), Some(30)), (incremental(30), None)], everything()).await;
-    check(&[(all(10), None), (part(30, 30), Some(30)), (incremental(30), Some(10))], everything())
+    check(&[(all(30), BEGINNING)], everything()).await;
+    check(&[(incremental(30), BEGINNING)], everything()).await;
+    check(&[(part(10, 20), from(10))], json!([100, 200, null])).await;
+    check(&[(all(20), BEGINNING), (incremental(30), from(20))], everything()).await;
+    check(&[(all(19), BEGINNING), (incremental(20), from(19))], json!([100, 200, null])).await;
+    // Nothing is read twice.
+    check(&[(all(30), BEGINNING), (incremental(30), None), (incremental(40), None)], everything())
         .await;
-    // An earlier end after a later one takes nothing back and claims no more than was read.
+    // A run over a part does not say how far all is read.
+    check(&[(part(30, 30), from(30)), (incremental(30), BEGINNING)], everything()).await;
     check(
-        &[(all(20), None), (incremental(10), Some(10)), (incremental(30), Some(10))],
+        &[(all(10), BEGINNING), (part(30, 30), from(30)), (incremental(30), from(10))],
         everything(),
     )
     .await;
-    check(&[(all(20), None), (all(10), None), (incremental(30), Some(10))], everything()).await;
+    // An earlier end after a later one takes nothing back and claims no more than was read.
+    check(
+        &[(all(20), BEGINNING), (incremental(10), None), (incremental(30), from(20))],
+        everything(),
+    )
+    .await;
+    check(&[(all(20), BEGINNING), (all(10), BEGINNING), (incremental(30), from(10))], everything())
+        .await;
 }
 
 #[tokio::test]
@@ -200,7 +223,8 @@ async fn a_changed_file_is_read_from_the_beginning() {
     let late = [&ROWS[..], &[(2, 25, 250)]].concat();
     shop.write(&late);
     let report = shop.run(VIEWS, incremental(30)).await.unwrap();
-    assert_eq!((report.from, report.written.rows, report.written.store.written), (None, 3, 1));
+    let written = report.written.clone();
+    assert_eq!((started(&report), written.rows, written.store.written), (BEGINNING, 3, 1));
     assert_eq!(shop.served("spend:amount").await, json!([100, 250, 300]));
 }
 
@@ -222,17 +246,18 @@ async fn a_changed_view_is_read_from_the_beginning() {
         let shop = Shop::new();
         shop.write(&ROWS);
         shop.run(VIEWS, all(30)).await.unwrap();
-        assert_eq!(shop.run(&views, incremental(30)).await.unwrap().from, None);
-        assert_eq!(shop.run(&views, incremental(30)).await.unwrap().from, Some(Timestamp(30)));
+        let again = async || started(&shop.run(&views, incremental(30)).await.unwrap());
+        assert_eq!(again().await, BEGINNING);
+        assert_eq!(again().await, None);
         // A run over a part leaves rows of one definition among those of the other.
         shop.run(VIEWS, part(30, 30)).await.unwrap();
-        assert_eq!(shop.run(&views, incremental(30)).await.unwrap().from, None);
+        assert_eq!(again().await, BEGINNING);
     }
     let described = changed("amount = \"int64\"", "amount = { type = \"int64\", default = 1 }");
     let shop = Shop::new();
     shop.write(&ROWS);
     shop.run(VIEWS, all(30)).await.unwrap();
-    assert_eq!(shop.run(&described, incremental(30)).await.unwrap().from, Some(Timestamp(30)));
+    assert_eq!(started(&shop.run(&described, incremental(30)).await.unwrap()), None);
 }
 
 #[tokio::test]
@@ -247,37 +272,37 @@ async fn a_ledger_that_cannot_be_read_is_replaced_by_a_run_that_does_not_need_it
     assert_eq!(error.kind(), Kind::Corrupt);
     assert_eq!(error.hint(), Some("unskew materialize without --incremental writes it anew"));
     shop.run(VIEWS, all(30)).await.unwrap();
-    assert_eq!(shop.run(VIEWS, incremental(30)).await.unwrap().from, Some(Timestamp(30)));
+    assert_eq!(started(&shop.run(VIEWS, incremental(30)).await.unwrap()), None);
 }
 
 #[tokio::test]
 async fn a_ledger_speaks_only_of_the_store_that_names_it() {
-    let full = |report: Report| (report.from, report.written.rows);
+    let full = |report: Report| (started(&report), report.written.rows);
     let shop = Shop::new();
     shop.write(&ROWS);
     shop.run(VIEWS, all(30)).await.unwrap();
     // Another store of a project that shares the registry.
     let other = Shop { folder: tempdir().unwrap(), registry: shop.registry.clone(), ..Shop::new() };
     other.write(&ROWS);
-    assert_eq!(full(other.run(VIEWS, incremental(30)).await.unwrap()), (None, 3));
-    assert_eq!(full(other.run(VIEWS, incremental(30)).await.unwrap()).0, Some(Timestamp(30)));
-    assert_eq!(full(shop.run(VIEWS, incremental(30)).await.unwrap()).0, Some(Timestamp(30)));
+    assert_eq!(full(other.run(VIEWS, incremental(30)).await.unwrap()), (BEGINNING, 3));
+    assert_eq!(full(other.run(VIEWS, incremental(30)).await.unwrap()).0, None);
+    assert_eq!(full(shop.run(VIEWS, incremental(30)).await.unwrap()).0, None);
     // A store that was emptied.
     let emptied = Shop { stores: Shop::new().stores, ..shop };
-    assert_eq!(full(emptied.run(VIEWS, incremental(30)).await.unwrap()), (None, 3));
+    assert_eq!(full(emptied.run(VIEWS, incremental(30)).await.unwrap()), (BEGINNING, 3));
     assert_eq!(emptied.served("spend:amount").await, json!([100, 200, 300]));
     // A registry that was made anew, with a ledger of the same number.
     let anew = Registry::open(&emptied.folder.path().join("anew")).unwrap();
     let shop = Shop { registry: anew, ..emptied };
-    assert_eq!(full(shop.run(VIEWS, incremental(30)).await.unwrap()), (None, 3));
-    assert_eq!(full(shop.run(VIEWS, incremental(30)).await.unwrap()).0, Some(Timestamp(30)));
+    assert_eq!(full(shop.run(VIEWS, incremental(30)).await.unwrap()), (BEGINNING, 3));
+    assert_eq!(full(shop.run(VIEWS, incremental(30)).await.unwrap()).0, None);
 }
 
 #[tokio::test]
 async fn a_store_that_loses_rows_while_they_are_written_is_found_out() {
     let (shop, view) = (Shop::new(), in_force(VIEWS));
-    let ledgers = || Ledgers::new("shop", "spend", &shop.registry, DEFAULT_STORE, shop.store());
-    let unfinished = |_| Ok(Ledger::unfinished(Digest::of("one")));
+    let ledgers = || Ledgers::new("shop", "spend", &shop.registry, None, shop.store());
+    let unfinished = |_| Ok(Ledger::begun(Digest::of("one"), None));
     let mut writing = ledgers();
     writing.write(unfinished).await.unwrap();
     shop.store().delete_view(ViewId::of(&view.project, "spend:ledger")).await.unwrap();
@@ -289,38 +314,16 @@ async fn a_store_that_loses_rows_while_they_are_written_is_found_out() {
 #[tokio::test]
 async fn runs_under_two_definitions_at_once_leave_no_ledger_to_go_on_from() {
     let shop = Shop::new();
-    let mut ledgers = Ledgers::new("shop", "spend", &shop.registry, DEFAULT_STORE, shop.store());
+    let mut ledgers = Ledgers::new("shop", "spend", &shop.registry, None, shop.store());
     let (old, new) = (Digest::of("old"), Digest::of("new"));
-    let done = |definition| Ledger { through: Some(NOW), ..Ledger::unfinished(definition) };
+    let done = |definition| Ledger { through: Some(NOW), ..Ledger::begun(definition, None) };
+    let is_done = |ledger: &mut Ledger| ledger.through = Some(NOW);
     ledgers.write(|_| Ok(done(new))).await.unwrap();
-    let error = finish(&mut ledgers, &done(old)).await.unwrap_err();
+    let error = claim(&mut ledgers, old, is_done).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Conflict);
-    assert_eq!(ledgers.current().await.unwrap(), Some(Ledger::unfinished(new)));
-    finish(&mut ledgers, &done(new)).await.unwrap();
+    assert_eq!(ledgers.current().await.unwrap(), Some(Ledger::begun(new, None)));
+    claim(&mut ledgers, new, is_done).await.unwrap();
     assert_eq!(ledgers.current().await.unwrap(), Some(done(new)));
-}
-
-#[test]
-fn a_ledger_goes_on_only_where_nothing_changed() {
-    let file = |size| SourceFile {
-        path: "a".into(),
-        size,
-        modified: Timestamp(1),
-        etag: None,
-        hash: None,
-    };
-    let (one, other) = (Digest::of("one"), Digest::of("other"));
-    let ledger = Ledger { definition: one, through: Some(Timestamp(7)), files: vec![file(1)] };
-    let check = |definition: &Digest, files: &[SourceFile], to, expected: Option<i64>| {
-        assert_eq!(ledger.resume(definition, files, Timestamp(to)), expected.map(Timestamp));
-    };
-    check(&one, &[file(1)], 9, Some(7));
-    check(&one, &[file(1)], 3, Some(3));
-    check(&one, &[file(2)], 9, None);
-    check(&one, &[file(1), file(1)], 9, None);
-    check(&one, &[], 9, None);
-    check(&other, &[file(1)], 9, None);
-    assert_eq!(Ledger::unfinished(one).resume(&one, &[], Timestamp(9)), None);
 }
 
 #[tokio::test]

@@ -264,11 +264,19 @@ impl Registry {
     /// # Errors
     /// [`Kind::Corrupt`] when it cannot be read.
     pub async fn newest(&self) -> Result<Option<Snapshot>> {
-        let listed = self.objects.list(&paths::snapshots()).await?;
-        match listed.iter().filter_map(paths::sequence).max() {
+        match self.newest_sequence().await? {
             Some(sequence) => self.snapshot(sequence).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// The number of what is in force now; `None` before the first commit.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] when the registry cannot be read.
+    pub async fn newest_sequence(&self) -> Result<Option<u64>> {
+        let listed = self.objects.list(&paths::snapshots()).await?;
+        Ok(listed.iter().filter_map(paths::sequence).max())
     }
 
     /// What was in force after the commit of this number.

@@ -9,6 +9,7 @@ mod feast;
 mod freshness;
 mod hostile;
 mod http;
+mod materialize;
 mod offline;
 mod parity;
 mod publish;

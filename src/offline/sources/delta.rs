@@ -72,11 +72,12 @@ pub(super) async fn open(
         objects.push(object);
     }
     let store = register(context, storage, location)?;
-    let provider = ParquetTable::try_new(store, Arc::new(columns), partitions, scanned);
+    let parquet = ParquetTable::try_new(store, Arc::new(columns), partitions, scanned);
+    let parquet = Arc::new(parquet.map_err(from_datafusion)?);
     let version = DeltaVersion { location: location.clone(), version: state.version() };
     Ok(Table {
-        provider: Arc::new(provider.map_err(from_datafusion)?),
-        origin: Origin::Files(objects, Some(version)),
+        provider: Arc::clone(&parquet) as _,
+        origin: Origin::Files(objects, parquet, Some(version)),
     })
 }
 

@@ -68,10 +68,11 @@ async fn open_files(
     }
     let columns = partitions.into_iter().map(|(column, _)| column).collect();
     let store = register(context, storage, location)?;
-    let provider = ParquetTable::try_new(store, Arc::new(schema), columns, files);
+    let parquet = ParquetTable::try_new(store, Arc::new(schema), columns, files);
+    let parquet = Arc::new(parquet.map_err(from_datafusion)?);
     Ok(Table {
-        provider: Arc::new(provider.map_err(from_datafusion)?),
-        origin: Origin::Files(found.into_iter().map(|found| found.object).collect(), None),
+        provider: Arc::clone(&parquet) as _,
+        origin: Origin::Files(found.into_iter().map(|found| found.object).collect(), parquet, None),
     })
 }
 

@@ -4,6 +4,7 @@ mod conform;
 mod delta;
 mod evolution;
 mod files;
+mod parts;
 mod place;
 mod query;
 mod serial;
@@ -23,6 +24,8 @@ use datafusion::{
 use futures::{FutureExt, future::BoxFuture};
 
 use conform::Conform;
+pub use parts::{InputFile, RowGroup, SourceInputs};
+use table::ParquetTable;
 
 use super::{
     SourceFile,
@@ -73,8 +76,9 @@ struct Table {
 
 /// What the rows of a table come from.
 enum Origin {
-    /// Files, as they were when the table was opened, of a version of a Delta table or not.
-    Files(Vec<Object>, Option<DeltaVersion>),
+    /// Files, as they were when the table was opened, in the order in which the table has them; of
+    /// a version of a Delta table or not.
+    Files(Vec<Object>, Arc<ParquetTable>, Option<DeltaVersion>),
     /// Other sources, by their names.
     Query(Vec<String>),
 }
@@ -208,6 +212,11 @@ impl Sources {
         &self.context
     }
 
+    /// How many partitions are worked on at once.
+    pub fn partitions(&self) -> usize {
+        self.context.copied_config().target_partitions()
+    }
+
     /// The places that sources are looked for in.
     pub fn places(&self) -> &Places {
         &self.places
@@ -230,7 +239,7 @@ impl Sources {
     ) -> Result<Vec<&Object>> {
         let mut objects = BTreeMap::new();
         for (_, table) in self.origins(sources)? {
-            if let Origin::Files(found, _) = &table.origin {
+            if let Origin::Files(found, ..) = &table.origin {
                 objects.extend(found.iter().map(|object| (&object.location, object)));
             }
         }
@@ -244,7 +253,7 @@ impl Sources {
     ) -> Result<BTreeMap<String, DeltaVersion>> {
         let versions =
             self.origins(sources)?.into_iter().filter_map(|(name, table)| match &table.origin {
-                Origin::Files(_, version) => Some((name.to_owned(), version.clone()?)),
+                Origin::Files(.., version) => Some((name.to_owned(), version.clone()?)),
                 Origin::Query(_) => None,
             });
         Ok(versions.collect())
@@ -297,8 +306,18 @@ impl Sources {
     /// [`crate::error::Kind::Invalid`] when a column is missing or of another type. A value that
     /// does not fit, and a null event time, are errors when the rows are read.
     pub fn rows(&self, source: &str, layout: &Layout, period: Period) -> Result<DataFrame> {
+        self.rows_from(Arc::clone(&self.table(source)?.provider), source, layout, period)
+    }
+
+    /// The rows of a table with the columns of a source, as a view reads them.
+    fn rows_from(
+        &self,
+        provider: Arc<dyn TableProvider>,
+        source: &str,
+        layout: &Layout,
+        period: Period,
+    ) -> Result<DataFrame> {
         let columns = self.projection(source, layout)?;
-        let provider = Arc::clone(&self.table(source)?.provider);
         let time = &self.definition(source)?.timestamp;
         let schema = provider.schema();
         let timely = schema

@@ -65,6 +65,17 @@ impl ParquetTable {
     }
 }
 
+impl ParquetTable {
+    /// The table of those of its files that are wanted, place by place.
+    pub(super) fn only(&self, wanted: &[bool]) -> Result<Self> {
+        let files = self.files.iter().zip(wanted).filter(|(_, wanted)| **wanted);
+        let files: Vec<PartitionedFile> = files.map(|(file, _)| file.clone()).collect();
+        let all = files.iter().filter_map(|file| file.statistics.as_deref());
+        let statistics = Statistics::try_merge_iter(all, self.schema.table_schema())?;
+        Ok(Self { store: self.store.clone(), schema: self.schema.clone(), files, statistics })
+    }
+}
+
 /// What the footer says of the columns of the table.
 fn statistics(footer: &ArrowReaderMetadata, schema: &SchemaRef) -> Result<Statistics> {
     let mut statistics =

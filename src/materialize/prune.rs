@@ -1,0 +1,129 @@
+//! What is left of views that are not materialized any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use serde::Serialize;
+
+use super::{DEFAULT_STORE, Ledgers, ledger::key};
+use crate::{
+    definition::FeatureView,
+    error::Result,
+    evaluate::InForce,
+    online::{Stores, ViewId},
+    registry::{LedgerKey, Registry},
+};
+
+/// How many snapshots are read at once.
+const AT_ONCE: usize = 16;
+
+/// Rows and ledgers that no view in force reads or writes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Leftover {
+    /// The view.
+    pub view: String,
+    /// The store; `None` is the one of views that name none.
+    pub store: Option<String>,
+    /// What became of the view.
+    pub why: Gone,
+    /// How many rows there are; `None` where the store is not in the project's settings any more.
+    pub rows: Option<u64>,
+}
+
+/// What became of a view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gone {
+    /// It was removed.
+    Removed,
+    /// It is not online any more.
+    Offline,
+    /// It lives in another store.
+    Moved,
+}
+
+impl Gone {
+    /// What became of it, for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Removed => "removed",
+            Self::Offline => "not online any more",
+            Self::Moved => "in another store",
+        }
+    }
+
+    /// What became of a view that was in a store; `None` where it is there still.
+    fn of(view: Option<&FeatureView>, store: Option<&str>) -> Option<Self> {
+        match view {
+            None => Some(Self::Removed),
+            Some(view) if !view.online => Some(Self::Offline),
+            Some(view) if view.store.as_deref() != store => Some(Self::Moved),
+            Some(_) => None,
+        }
+    }
+}
+
+/// What is left of every view that ever was online, and is not, or not in that store.
+///
+/// # Errors
+/// Those of the registry and of the stores.
+pub async fn leftovers(
+    in_force: &InForce,
+    stores: &Stores,
+    registry: &Registry,
+) -> Result<Vec<Leftover>> {
+    let ledgers = registry.ledgers().await?;
+    let mut found = Vec::new();
+    for (view, store) in lived(in_force, registry, &ledgers).await? {
+        let now = in_force.state.definitions.feature_views.get(&view);
+        let Some(why) = Gone::of(now, store.as_deref()) else {
+            continue;
+        };
+        let rows = match stores.get(store.as_deref()) {
+            Ok(online) => Some(online.count(ViewId::of(&in_force.project, &view)).await?),
+            Err(_) => None,
+        };
+        if rows.unwrap_or(0) > 0 || ledgers.contains(&key(&view, store.as_deref())) {
+            found.push(Leftover { view, store, why, rows });
+        }
+    }
+    Ok(found)
+}
+
+/// The views that ever were online, each with the stores that it lived in.
+async fn lived(
+    in_force: &InForce,
+    registry: &Registry,
+    ledgers: &BTreeSet<LedgerKey>,
+) -> Result<BTreeSet<(String, Option<String>)>> {
+    let named = |store: &String| (store != DEFAULT_STORE).then(|| store.clone());
+    let mut lived: BTreeSet<_> =
+        ledgers.iter().map(|key| (key.view.clone(), named(&key.store))).collect();
+    let snapshots = stream::iter((1..=in_force.sequence).map(|number| registry.snapshot(number)));
+    let mut snapshots = snapshots.buffered(AT_ONCE);
+    while let Some(snapshot) = snapshots.try_next().await? {
+        let views: BTreeMap<String, FeatureView> = snapshot.state.definitions.feature_views;
+        let online = views.into_iter().filter(|(_, view)| view.online);
+        lived.extend(online.map(|(name, view)| (name, view.store)));
+    }
+    Ok(lived)
+}
+
+/// Deletes what is left of a view. Whatever happens meanwhile, no ledger claims rows that are gone.
+///
+/// # Errors
+/// Those of the store and of the registry; what was not deleted is found again.
+pub async fn delete_leftover(
+    leftover: &Leftover,
+    in_force: &InForce,
+    stores: &Stores,
+    registry: &Registry,
+) -> Result<()> {
+    let Leftover { view, store, .. } = leftover;
+    let store = store.as_deref();
+    if let Ok(online) = stores.get(store) {
+        Ledgers::new(&in_force.project, view, registry, store, online.as_ref()).forget().await?;
+        online.delete_view(ViewId::of(&in_force.project, view)).await?;
+    }
+    registry.delete_ledgers(&key(view, store)).await
+}
