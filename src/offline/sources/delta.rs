@@ -86,9 +86,9 @@ async fn load(
     store: Arc<dyn ObjectStore>,
     version: Option<u64>,
 ) -> Result<DeltaTable, DeltaTableError> {
-    // The library only wants to see the store: where that is, is no business of its.
-    let root = ObjectStoreUrl::parse("memory://")
-        .map_err(|error| DeltaTableError::Generic(error.to_string()))?;
+    // The library only wants to see the store: where that is, is no business of its. Of this scheme
+    // it expects no order of listings, which a folder does not have.
+    let root = ObjectStoreUrl::local_filesystem();
     let root: &url::Url = root.as_ref();
     let builder =
         DeltaTableBuilder::from_url(root.clone())?.with_storage_backend(store, root.clone());
