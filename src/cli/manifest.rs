@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{Context, Verdict};
 use crate::{
+    digest::Digest,
     error::Result,
     offline::{EntitiesRecord, Manifest, SourceFile},
 };
@@ -59,10 +60,14 @@ fn render(manifest: &Manifest) -> String {
         let fingerprint = column.fingerprint.short();
         let _ = writeln!(text, "  {name:width$}  {fingerprint}  {}", column.feature);
     }
-    if !manifest.labels.is_empty() {
+    // The runtime, which is told above, has a label as well.
+    let is_transform = |digest: &Digest| *digest != runtime.digest;
+    let transforms: Vec<_> =
+        manifest.labels.iter().filter(|(digest, _)| is_transform(digest)).collect();
+    if !transforms.is_empty() {
         let _ = writeln!(text, "\ntransforms");
     }
-    for (digest, label) in &manifest.labels {
+    for (digest, label) in transforms {
         let _ = writeln!(text, "  {label}  {digest}");
     }
     text
