@@ -59,6 +59,14 @@ pub async fn http(
     Outcome::of(tasks.join_all().await, time)
 }
 
+async fn connect(address: SocketAddr) -> http1::SendRequest<Body> {
+    let stream = TcpStream::connect(address).await.expect("the server accepts");
+    stream.set_nodelay(true).expect("the socket can be set");
+    let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.expect("it is HTTP");
+    tokio::spawn(driver);
+    sender
+}
+
 async fn converse(
     address: SocketAddr,
     bodies: &[String],
@@ -66,10 +74,7 @@ async fn converse(
     time: Duration,
     pause: Option<Duration>,
 ) -> Histogram<u64> {
-    let stream = TcpStream::connect(address).await.expect("the server accepts");
-    stream.set_nodelay(true).expect("the socket can be set");
-    let (mut sender, driver) = http1::handshake(TokioIo::new(stream)).await.expect("it is HTTP");
-    tokio::spawn(driver);
+    let mut sender = connect(address).await;
     let mut micros = histogram();
     let start = Instant::now();
     let mut due = start + pause.unwrap_or_default().mul_f64(connection as f64 / 16.0 % 1.0);
@@ -87,7 +92,11 @@ async fn converse(
             .header("content-type", "application/json")
             .body(Body::from(body.clone()))
             .expect("the request is sound");
-        let answer = sender.send_request(request).await.expect("the server answers");
+        // Feast's workers end after so many requests, and their connections with them.
+        let Ok(answer) = sender.send_request(request).await else {
+            sender = connect(address).await;
+            continue;
+        };
         let status = answer.status();
         let text = to_bytes(Body::new(answer.into_body()), usize::MAX).await.expect("to its end");
         assert_eq!(status, 200, "{}", String::from_utf8_lossy(&text));
