@@ -4,6 +4,7 @@
 //! every bucket and holds one connection to each. Whoever has both needs to know of neither.
 
 mod connect;
+mod draft;
 mod location;
 mod settings;
 
@@ -21,6 +22,7 @@ use object_store::{
     path::Path,
 };
 
+pub use draft::Draft;
 pub use location::Location;
 pub(crate) use location::unescape;
 pub use settings::StorageSettings;
