@@ -20,6 +20,7 @@ mod planner;
 mod point_in_time;
 mod record;
 mod replay;
+mod row_groups;
 mod run;
 mod session;
 mod sources;

@@ -1,29 +1,25 @@
 //! Writing a Parquet file, whole or not at all.
 
-use std::{
-    error::Error as StdError,
-    fs::File,
-    io::{self, BufWriter},
-    iter::successors,
-    path::Path,
-};
+use std::{num::NonZeroUsize, path::Path, thread};
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use datafusion::execution::SendableRecordBatchStream;
-use futures::StreamExt;
+use arrow::datatypes::SchemaRef;
+use datafusion::{common::runtime::SpawnedTask, execution::SendableRecordBatchStream};
 use parquet::{
-    arrow::ArrowWriter,
+    arrow::{ArrowWriter, arrow_writer::ArrowColumnChunk},
     basic::{Compression, ZstdLevel},
-    errors::ParquetError,
-    file::{metadata::KeyValue, properties::WriterProperties},
+    file::{metadata::KeyValue, properties::WriterProperties, writer::SerializedFileWriter},
 };
-use tempfile::NamedTempFile;
+use tokio::sync::mpsc;
 
-use super::{content_hash::ContentHasher, errors::from_datafusion};
+use super::row_groups::{Outlets, cut, hash, write_error};
 use crate::{
     digest::Digest,
     error::{Context, Error, Result},
+    storage::Draft,
 };
+
+/// The most row groups that are in the making at once, whatever the machine.
+const MOST_AT_ONCE: usize = 8;
 
 /// What a written file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,101 +34,92 @@ pub struct Content {
 /// makes of the content. A file that was there before is replaced when the new one is complete and
 /// on the disk; after an error it stays as it was, and nothing of the new one stays.
 ///
+/// Row groups are encoded side by side, and the rows are hashed beside that; a row group for each
+/// core is in memory at the most, and two that come and go.
+///
 /// # Errors
 /// Those of the rows and of `metadata`; [`crate::error::Kind::Unavailable`] when the disk is full
 /// or the folder cannot be written to.
 pub async fn write_parquet(
-    mut rows: SendableRecordBatchStream,
+    rows: SendableRecordBatchStream,
     path: &Path,
     metadata: impl AsyncFnOnce(&Content) -> Result<Vec<(String, String)>>,
 ) -> Result<Content> {
     let not_written = || format!("{} was not written", path.display());
-    let mut file = Writer::create(path, rows.schema()).context(not_written)?;
-    while let Some(batch) = rows.next().await {
-        let batch = batch.map_err(from_datafusion).context(not_written)?;
-        file.write(&batch).context(not_written)?;
-    }
-    file.finish(path, metadata).await.context(not_written)
+    let mut draft = Draft::create(path).context(not_written)?;
+    let content = write(rows, &mut draft, metadata).await.context(not_written)?;
+    draft.finish().context(not_written)?;
+    Ok(content)
 }
 
-/// A file that is not there yet under its name.
-struct Writer {
-    rows: u64,
-    hasher: ContentHasher,
-    parquet: ArrowWriter<BufWriter<NamedTempFile>>,
+async fn write(
+    rows: SendableRecordBatchStream,
+    draft: &mut Draft,
+    metadata: impl AsyncFnOnce(&Content) -> Result<Vec<(String, String)>>,
+) -> Result<Content> {
+    let schema = rows.schema();
+    let properties =
+        WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default()));
+    let writer = ArrowWriter::try_new(draft, SchemaRef::clone(&schema), Some(properties.build()));
+    let (mut file, writers) =
+        writer.and_then(ArrowWriter::into_serialized_writer).map_err(write_error)?;
+    let at_once = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MOST_AT_ONCE);
+    let (columns, mut encoded) = mpsc::channel(at_once);
+    let (hashed, to_hash) = mpsc::channel(1);
+    let hash = SpawnedTask::spawn_blocking(move || hash(&schema, to_hash));
+    let cutting = SpawnedTask::spawn(cut(rows, Outlets { hash: hashed, columns, writers }));
+    while let Some(encoding) = encoded.recv().await {
+        append(&mut file, joined(encoding).await?)?;
+    }
+    joined(cutting).await?;
+    let (rows, hash) = joined(hash).await?;
+    let content = Content { rows, hash };
+    for (key, value) in metadata(&content).await? {
+        file.append_key_value_metadata(KeyValue::new(key, value));
+    }
+    file.close().map_err(write_error)?;
+    Ok(content)
 }
 
-impl Writer {
-    /// A file in the same folder as `path`, which is removed unless it is finished.
-    fn create(path: &Path, schema: SchemaRef) -> Result<Self> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let prefix = format!(".{name}.");
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(&prefix).suffix(".tmp");
-        // Readable by whom any new file is readable, and not by its owner alone.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = BufWriter::new(builder.tempfile_in(folder(path))?);
-        let properties =
-            WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default()));
-        Ok(Self {
-            rows: 0,
-            hasher: ContentHasher::new(&schema),
-            parquet: ArrowWriter::try_new(file, schema, Some(properties.build()))
-                .map_err(write_error)?,
-        })
+/// Adds a row group to the file.
+fn append(
+    file: &mut SerializedFileWriter<&mut Draft>,
+    columns: Vec<ArrowColumnChunk>,
+) -> Result<()> {
+    let mut group = file.next_row_group().map_err(write_error)?;
+    for column in columns {
+        column.append_to_row_group(&mut group).map_err(write_error)?;
     }
-
-    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.rows += batch.num_rows() as u64;
-        self.hasher.update(batch)?;
-        self.parquet.write(batch).map_err(write_error)
-    }
-
-    /// Completes the file and gives it its name.
-    async fn finish(
-        mut self,
-        path: &Path,
-        metadata: impl AsyncFnOnce(&Content) -> Result<Vec<(String, String)>>,
-    ) -> Result<Content> {
-        let content = Content { rows: self.rows, hash: self.hasher.finish() };
-        for (key, value) in metadata(&content).await? {
-            self.parquet.append_key_value_metadata(KeyValue::new(key, value));
-        }
-        let file = self.parquet.into_inner().map_err(write_error)?;
-        let file = file.into_inner().map_err(|error| error.into_error())?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        File::open(folder(path))?.sync_all()?;
-        Ok(content)
-    }
+    group.close().map_err(write_error)?;
+    Ok(())
 }
 
-/// The folder that a file is in.
-fn folder(path: &Path) -> &Path {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    parent.unwrap_or(Path::new("."))
-}
-
-fn write_error(error: ParquetError) -> Error {
-    let io = successors(Some(&error as &dyn StdError), |error| (*error).source())
-        .find_map(|error| error.downcast_ref::<io::Error>());
-    match io {
-        Some(_) => Error::unavailable(error.to_string()),
-        None => Error::invalid(error.to_string()),
-    }
+/// The outcome of a task; a panic in it goes on here.
+async fn joined<T: 'static>(task: SpawnedTask<Result<T>>) -> Result<T> {
+    let outcome = task.join_unwind().await;
+    outcome.map_err(|error| Error::internal(format!("a task was cancelled: {error}")))?
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, sync::Arc};
+    use std::{
+        fs::{self, File},
+        sync::Arc,
+    };
 
-    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
     use datafusion::{error::DataFusionError, physical_plan::stream::RecordBatchStreamAdapter};
-    use futures::{executor::block_on, stream};
+    use futures::stream;
 
     use super::*;
-    use crate::{error::Kind, offline::read_metadata};
+    use crate::{
+        error::Kind,
+        offline::{ContentHasher, read_metadata},
+    };
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_multi_thread().build().unwrap().block_on(future)
+    }
 
     fn batch(from: i64, rows: i64) -> RecordBatch {
         let numbers = (from..from + rows).map(|i| (i % 3 != 0).then_some(i));
@@ -213,12 +200,5 @@ mod tests {
         let path = folder.path().join("missing/out.parquet");
         let error = block_on(write_parquet(rows(vec![]), &path, async |_| Ok(vec![]))).unwrap_err();
         assert_eq!(error.kind(), Kind::NotFound);
-    }
-
-    #[test]
-    fn a_full_disk_is_no_fault_of_the_caller() {
-        let full = io::Error::from(io::ErrorKind::StorageFull);
-        assert_eq!(write_error(ParquetError::from(full)).kind(), Kind::Unavailable);
-        assert_eq!(write_error(ParquetError::NYI("unions".into())).kind(), Kind::Invalid);
     }
 }
