@@ -3,9 +3,11 @@
 //! One binary, so that the crate is linked once.
 
 mod bombs;
+mod bucket;
 mod build;
 mod commands;
 mod feast;
+mod folders;
 mod freshness;
 mod hostile;
 mod http;
