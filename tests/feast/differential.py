@@ -1,9 +1,9 @@
 """The same requests to `unskew serve` and to `feast serve`, on the same rows.
 
-    python differential.py URL FOLDER REQUESTS [SEED]
+    python differential.py URL FOLDER REQUESTS SEED [HOST:PORT]
 
 URL is where the project of tests/it/feast.rs is served; FOLDER has its Parquet files, and takes Feast's
-repository. Every generated request goes to both, and the answers are compared by feature name. Each
+repository. Feast's online store is SQLite, or the Redis at HOST:PORT. Every generated request goes to both, and the answers are compared by feature name. Each
 difference has to be one of those that the contract on values chooses; they are counted and listed.
 """
 
@@ -101,7 +101,7 @@ SETTINGS = """
 project: probe
 registry: registry.db
 provider: local
-online_store: {type: sqlite, path: online.db}
+online_store: %s
 offline_store: {type: file}
 entity_key_serialization_version: 3
 """
@@ -115,11 +115,14 @@ VIEWS = {
 }
 
 
-def feast(folder):
+def feast(folder, redis=None):
     """Feast's own server over the same rows: its URL, and its process."""
     repository = Path(folder) / "feast"
     repository.mkdir()
-    (repository / "feature_store.yaml").write_text(SETTINGS)
+    online = "{type: sqlite, path: online.db}"
+    if redis:
+        online = f'{{type: redis, connection_string: "{redis}"}}'
+    (repository / "feature_store.yaml").write_text(SETTINGS % online)
     (repository / "definitions.py").write_text(REPOSITORY)
     for name in ["trips", "recent", "pairs"]:
         (repository / f"{name}.parquet").symlink_to(Path(folder).resolve() / f"{name}.parquet")
@@ -245,10 +248,9 @@ def compare(request, ours, theirs, counted):
 
 
 def main():
-    url, folder, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    seed = int(sys.argv[4]) if len(sys.argv) > 4 else 1
+    url, folder, count, seed = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     chance = random.Random(seed)
-    feast_url, process = feast(folder)
+    feast_url, process = feast(folder, *sys.argv[5:])
     ours, theirs = requests.Session(), requests.Session()
     # Feast's workers restart after a thousand requests, and drop connections then.
     again = Retry(total=5, backoff_factor=0.5, allowed_methods=None, status=0)

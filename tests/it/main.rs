@@ -5,6 +5,7 @@
 mod bombs;
 mod build;
 mod commands;
+mod endurance;
 mod feast;
 mod freshness;
 mod hostile;

@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use super::{PLAIN, servers::Server};
+use super::servers::{PLAIN, Server};
 use crate::{shop::write_orders, support::Project};
 
 const VIEWS: &str = r#"
