@@ -162,11 +162,11 @@ def _assert_raises(call, match):
     raise AssertionError(f"nothing was raised that says {match!r}")
 
 
-def test_remote_online_store_read_write(client_store):
+def test_remote_online_store_read_write(client_store, rows):
     driver = Entity(name="driver_id", description="Drivers id")
 
     driver_hourly_stats_source = FileSource(
-        path="data/driver_stats.parquet",  # Path is not used for online writes in this context
+        path=str(rows),  # Path is not used for online writes in this context
         timestamp_field="event_timestamp",
         created_timestamp_column="created",
     )
@@ -241,14 +241,15 @@ def test_remote_online_store_read_write(client_store):
 
 def main():
     url, folder = sys.argv[1], Path(sys.argv[2]).resolve()
-    server_store = _create_server_store(folder / "server_store", folder / "driver_stats.parquet")
+    rows = folder / "driver_stats.parquet"
+    server_store = _create_server_store(folder / "server_store", rows)
     client_store = _store(
         folder / "client_store",
         folder / "server_store" / "registry.db",
         {"type": "remote", "path": url},
     )
     test_remote_online_store_read(client_store, server_store)
-    test_remote_online_store_read_write(client_store)
+    test_remote_online_store_read_write(client_store, rows)
     print("what Feast's test asserts holds")
 
 

@@ -189,8 +189,8 @@ impl Load {
                 assert_eq!(answer["unavailable"][0]["view"], "orders", "{body}");
                 for feature in [1, 2] {
                     let column = &answer["results"][feature];
-                    assert_eq!(column["values"], json!([Value::Null; ROWS]), "{body}");
-                    assert_eq!(column["statuses"], json!(["INVALID"; ROWS]), "{body}");
+                    assert_eq!(column["values"], json!(vec![Value::Null; ROWS]), "{body}");
+                    assert_eq!(column["statuses"], json!(vec!["INVALID"; ROWS]), "{body}");
                 }
                 Answer::Partial
             }
