@@ -4,16 +4,17 @@
 
 All in one run on one machine, into the embedded store (Feast: SQLite, its default) and into one
 Redis. Feast gets fewer rows, since its rate does not depend on how many there are and it would take
-minutes. The bare limit is a client that does nothing but send commands of the same bytes, many at
-a time.
+minutes; its memory does. The bare limit is a client that does nothing but send Redis the HSET of
+the same keys, fields and values, many at a time: of entities that have no row, and of entities that
+have one.
 """
 
 import argparse
 import contextlib
 import datetime
+import multiprocessing
 import os
 import pathlib
-import resource
 import shutil
 import socket
 import subprocess
@@ -27,6 +28,7 @@ import pyarrow
 import pyarrow.parquet
 
 FEATURES = 5
+DAY = datetime.timedelta(days=1)
 START = datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc)
 END = datetime.datetime(2024, 3, 1, tzinfo=datetime.timezone.utc)
 
@@ -42,16 +44,17 @@ created = "created"
 [feature_view.stats]
 entities = ["customer"]
 source = "stats"
+%s
 [feature_view.stats.features]
 """
 
 
-def write_rows(folder, rows, files=4):
-    """Rows of as many entities, in no order, in some files."""
-    folder.mkdir(parents=True)
+def write_rows(folder, rows, files=4, later=datetime.timedelta()):
+    """Rows of as many entities, in no order, in some files; all event times by so much later."""
+    folder.mkdir(parents=True, exist_ok=True)
     random = numpy.random.default_rng(7)
     ids = random.permutation(rows).astype("int64")
-    start = int(START.timestamp() * 1e6)
+    start = int((START + later).timestamp() * 1e6)
     times = start + random.integers(0, 50 * 86_400_000_000, rows)
     stamp = pyarrow.timestamp("us", tz="UTC")
     columns = {
@@ -85,44 +88,54 @@ def redis_server(folder):
         process.wait()
 
 
-def anonymous_memory(process, peak):
-    """The greatest memory that a process had of its own, in bytes: without mapped files."""
-    while process.poll() is None:
+def peak_memory(pid, is_alive):
+    """The greatest memory that a process had of its own while it lived, in bytes: without mapped files."""
+    peak = 0
+    while is_alive():
         with contextlib.suppress(OSError):
-            for line in pathlib.Path(f"/proc/{process.pid}/status").read_text().splitlines():
+            for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
                 if line.startswith("RssAnon:"):
-                    peak[0] = max(peak[0], int(line.split()[1]) * 1024)
+                    peak = max(peak, int(line.split()[1]) * 1024)
         time.sleep(0.01)
+    return peak
 
 
-def unskew(binary, folder, online, rows, memory_limit):
-    """Materializes: rows a second, and the greatest memory in bytes."""
-    (folder / "unskew.toml").write_text(f'[project]\nname = "bench"\n{online}\n')
-    subprocess.run([binary, "apply"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    command = [binary, "materialize", "--json", "--memory-limit", memory_limit]
-    begin = time.perf_counter()
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
-    peak = [0]
-    watcher = threading.Thread(target=anonymous_memory, args=(process, peak))
-    watcher.start()
-    said = process.stdout.read()
-    watcher.join()
-    seconds = time.perf_counter() - begin
-    if process.returncode != 0 or f'"rows":{rows}' not in said.replace(" ", ""):
-        sys.exit(f"unskew materialize wrote other than {rows} rows: {said}")
-    return rows / seconds, peak[0]
+class Unskew:
+    """A project and the command."""
+
+    def __init__(self, binary, folder, rows, memory_limit):
+        self.binary, self.folder, self.rows, self.memory_limit = binary, folder, rows, memory_limit
+        (folder / "features").mkdir(parents=True)
+
+    def materialize(self, online="", ttl="", later=datetime.timedelta()):
+        """Materializes into the store of these settings: rows a second, and the greatest memory."""
+        write_rows(self.folder / "stats", self.rows, later=later)
+        features = "".join(f'f{place} = "float64"\n' for place in range(FEATURES))
+        (self.folder / "features" / "stats.toml").write_text(DEFINITIONS % ttl + features)
+        (self.folder / "unskew.toml").write_text(f'[project]\nname = "bench"\n{online}\n')
+        subprocess.run([self.binary, "apply"], cwd=self.folder, check=True, stdout=subprocess.DEVNULL)
+        command = [self.binary, "materialize", "--json", "--memory-limit", self.memory_limit]
+        begin = time.perf_counter()
+        process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, text=True)
+        said = []
+        reader = threading.Thread(target=lambda: said.append(process.stdout.read()))
+        reader.start()
+        peak = peak_memory(process.pid, lambda: process.poll() is None)
+        seconds = time.perf_counter() - begin
+        reader.join()
+        written = f'"written":{self.rows}'
+        if process.returncode != 0 or written not in said[0].replace(" ", ""):
+            sys.exit(f"unskew materialize wrote other than {self.rows} rows: {said[0]}")
+        return self.rows / seconds, peak
 
 
-def feast(folder, online, rows):
-    """Materializes with Feast's local engine: rows a second."""
+def feast_in_child(folder, online, rows, told):
     from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
     from feast.types import Float64
 
-    folder.mkdir()
     (folder / "feature_store.yaml").write_text(
         f"project: bench\nprovider: local\nregistry: registry.db\n{online}\nentity_key_serialization_version: 3\n"
     )
-    write_rows(folder / "stats", rows, files=1)
     source = FileSource(
         path=str(folder / "stats" / "0.parquet"),
         timestamp_field="event_timestamp",
@@ -135,43 +148,69 @@ def feast(folder, online, rows):
     store.apply([customer, view])
     begin = time.perf_counter()
     store.materialize(START, END, feature_views=["stats"])
-    return rows / (time.perf_counter() - begin)
+    told.put(rows / (time.perf_counter() - begin))
 
 
-def bare_limit(port, rows):
-    """Sends as many commands as rows, of the bytes that are stored of each: rows a second."""
+def feast(folder, online, rows):
+    """Materializes with Feast's local engine in a process of its own: rows a second, and its memory."""
+    write_rows(folder / "stats", rows, files=1)
+    spawn = multiprocessing.get_context("spawn")
+    told = spawn.Queue()
+    child = spawn.Process(target=feast_in_child, args=(folder, online, rows, told))
+    child.start()
+    peak = peak_memory(child.pid, child.is_alive)
+    if child.exitcode != 0:
+        sys.exit(f"feast materialize failed: {child.exitcode}")
+    return told.get(), peak
+
+
+def bulk(data):
+    return b"$%d\r\n%s\r\n" % (len(data), data)
+
+
+def exchange(port, chunks, answers):
+    """Sends all the chunks while it reads so many bytes of answers: the answers, and the seconds."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        begin = time.perf_counter()
+        sender = threading.Thread(target=lambda: [connection.sendall(chunk) for chunk in chunks])
+        sender.start()
+        read = bytearray()
+        while len(read) < answers:
+            read += connection.recv(1 << 20)
+        sender.join()
+        return read, time.perf_counter() - begin
+
+
+def chunked(commands):
+    return [b"".join(commands[at : at + 1000]) for at in range(0, len(commands), 1000)]
+
+
+def stored(port, rows):
+    """HSET for everything that is stored, to the byte."""
     import redis
 
     client = redis.Redis(port=port)
-    keys = [key for key, _ in zip(client.scan_iter(count=1000), range(1000)) if client.type(key) == b"hash"]
-    fields = [(key, *next(iter(client.hgetall(key).items()))) for key in keys]
-    key = max(len(key) for key, _, _ in fields)
-    field = max(len(field) for _, field, _ in fields)
-    value = max(len(value) for _, _, value in fields)
-    client.flushall()
-
-    def bulk(data):
-        return b"$%d\r\n%s\r\n" % (len(data), data)
-
-    commands = [
-        b"*4\r\n" + bulk(b"HSET") + bulk(b"%0*d" % (key, row)) + bulk(b"f" * field) + bulk(b"v" * value)
-        for row in range(rows)
+    keys = [key for key in client.scan_iter(count=10_000)]
+    length = max(set(map(len, keys)), key=[len(key) for key in keys[:1000]].count)
+    keys = [key for key in keys if len(key) == length]
+    if len(keys) != rows:
+        sys.exit(f"{len(keys)} keys of {rows} rows")
+    # Every answer has the same length, and ends in the field and its value as they are sent.
+    pair = next(iter(client.hgetall(keys[0]).items()))
+    answer = len(b"*2\r\n" + bulk(pair[0]) + bulk(pair[1]))
+    asked = [b"*2\r\n$7\r\nHGETALL\r\n" + bulk(key) for key in keys]
+    read, _ = exchange(port, chunked(asked), answer * rows)
+    return [
+        b"*4\r\n$4\r\nHSET\r\n" + bulk(key) + read[answer * row + 4 : answer * (row + 1)]
+        for row, key in enumerate(keys)
     ]
-    chunks = [b"".join(commands[at : at + 1000]) for at in range(0, rows, 1000)]
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        begin = time.perf_counter()
 
-        def send():
-            for chunk in chunks:
-                connection.sendall(chunk)
 
-        sender = threading.Thread(target=send)
-        sender.start()
-        left = rows * len(b":1\r\n")
-        while left:
-            left -= len(connection.recv(min(left, 1 << 20)))
-        sender.join()
-        return rows / (time.perf_counter() - begin)
+def bare_limit(folder, commands):
+    """Rows a second of the bare client: entities that have no row, and the same again."""
+    chunks, rows = chunked(commands), len(commands)
+    with redis_server(folder) as port:
+        return [rows / exchange(port, chunks, rows * len(b":1\r\n"))[1] for _ in range(2)]
 
 
 def main():
@@ -182,36 +221,35 @@ def main():
     parser.add_argument("--memory-limit", default="256MB")
     options = parser.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="unskew-bench-"))
+    lines = []
+    line = lambda name, measured, limit=None: lines.append((name, *measured, limit))
     try:
-        project = folder / "unskew"
-        write_rows(project / "stats", options.rows)
-        (project / "features").mkdir()
-        features = "".join(f'f{place} = "float64"\n' for place in range(FEATURES))
-        (project / "features" / "stats.toml").write_text(DEFINITIONS + features)
-        run = lambda online: unskew(options.unskew, project, online, options.rows, options.memory_limit)
-        table = []
-        rate, memory = run("")
-        theirs = feast(folder / "feast", "online_store:\n  type: sqlite\n  path: online.db", options.feast_rows)
-        table.append(("embedded (Feast: SQLite)", rate, memory, theirs, None))
-        if shutil.which("redis-server"):
-            with redis_server(folder) as port:
-                rate, memory = run(f'[online]\nurl = "redis://127.0.0.1:{port}"')
-                bare = bare_limit(port, options.rows)
-            with redis_server(folder) as port:
-                online = f"online_store:\n  type: redis\n  connection_string: 127.0.0.1:{port}"
-                theirs = feast(folder / "feast_redis", online, options.feast_rows)
-            table.append(("Redis", rate, memory, theirs, bare))
+        project = Unskew(options.unskew, folder / "unskew", options.rows, options.memory_limit)
+        line("embedded", project.materialize())
+        line("embedded, newer rows", project.materialize(later=DAY))
+        sqlite = feast(folder / "feast", "online_store:\n  type: sqlite\n  path: online.db", options.feast_rows)
+        with redis_server(folder) as port:
+            online = f'[online]\nurl = "redis://127.0.0.1:{port}"'
+            ours = project.materialize(online), project.materialize(online, later=DAY)
+            fresh, again = bare_limit(folder, stored(port, options.rows))
+        line("Redis", ours[0], fresh)
+        line("Redis, newer rows", ours[1], again)
+        with redis_server(folder) as port:
+            online = f'[online]\nurl = "redis://127.0.0.1:{port}"'
+            line("Redis, with a ttl", project.materialize(online, 'ttl = "9000d"'), fresh)
+        with redis_server(folder) as port:
+            online = f"online_store:\n  type: redis\n  connection_string: 127.0.0.1:{port}"
+            redis = feast(folder / "feast_redis", online, options.feast_rows)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    feast_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(f"{options.rows} rows x {FEATURES} features; Feast {options.feast_rows} rows; {os.cpu_count()} cores,")
     print(f"load {os.getloadavg()[0]:.1f}; memory limit of sorting {options.memory_limit}")
-    for name, rate, memory, theirs, bare in table:
-        line = f"{name}: {rate:,.0f} rows/s, {memory / 1e6:,.0f} MB; Feast {theirs:,.0f} rows/s: {rate / theirs:.1f} times"
-        if bare:
-            line += f"; bare limit {bare:,.0f} rows/s: {rate / bare:.2f} of it"
-        print(line)
-    print(f"memory of Feast, with that of this script: {feast_memory / 1e6:,.0f} MB")
+    print(f"Feast: SQLite {sqlite[0]:,.0f} rows/s, {sqlite[1] / 1e6:,.0f} MB; Redis {redis[0]:,.0f} rows/s, {redis[1] / 1e6:,.0f} MB")
+    print(f"bare limit of Redis: {fresh:,.0f} rows/s for new entities, {again:,.0f} for those that are there")
+    for name, rate, memory, limit in lines:
+        theirs = redis[0] if limit else sqlite[0]
+        text = f"{name}: {rate:,.0f} rows/s, {rate / theirs:.1f} times Feast, {memory / 1e6:,.0f} MB"
+        print(text + (f", {rate / limit:.2f} of the limit" if limit else ""))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ use crate::{
     offline::SourceFile,
     online::{EntityKeys, Lookup, OnlineStore, RowBatch, RowVersion, ViewId},
     registry::{LedgerKey, Registry},
-    time::Timestamp,
+    time::{Span, Timestamp},
     value::{DataType, Field, column_from_json},
 };
 
@@ -41,6 +41,9 @@ pub struct Ledger {
     /// When the last run began that ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub succeeded_at: Option<Timestamp>,
+    /// After which time what was written may have left the store by itself. None, where it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Span>,
     /// The files that were read, as they were.
     pub files: Vec<ReadFile>,
 }
@@ -79,8 +82,15 @@ impl Ledger {
             definition,
             through: was.and_then(|was| was.through),
             succeeded_at: was.and_then(|was| was.succeeded_at),
+            ttl: None,
             files: Vec::new(),
         }
+    }
+
+    /// Whether rows may have left the store that would still be there, had all been written with
+    /// this ttl.
+    pub(super) fn may_lack_rows(&self, ttl: Option<Span>) -> bool {
+        self.ttl.is_some_and(|was| ttl.is_none_or(|now| now.0 > was.0))
     }
 
     /// Takes down that files were read.

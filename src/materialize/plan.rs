@@ -9,7 +9,7 @@ use crate::{
     definition::Visible,
     digest::Digest,
     offline::{InputFile, RowGroup, SourceFile, SourceInputs},
-    time::Timestamp,
+    time::{Span, Timestamp},
 };
 
 /// What a run reads.
@@ -55,6 +55,8 @@ pub enum Why {
     Asked,
     /// The view is computed otherwise than what is stored, or nothing is stored.
     Definition,
+    /// The view's ttl was made longer: rows may have left the store under the shorter one.
+    Ttl,
     /// It is new.
     New,
     /// It changed, or an input of the same query did.
@@ -69,6 +71,7 @@ impl Why {
         match self {
             Self::Asked => "asked for",
             Self::Definition => "nothing of this definition is stored",
+            Self::Ttl => "rows may have left under a shorter ttl",
             Self::New => "new",
             Self::Changed => "changed",
             Self::Later => "has later rows",
@@ -77,15 +80,18 @@ impl Why {
 }
 
 impl Plan {
-    /// What to read of `inputs` in a window, where `ledger` says what was read.
+    /// What to read of `inputs` in a window, where `ledger` says what was read. Rows may leave the
+    /// store after `ttl`, if there is one.
     pub(super) fn of(
         window: Window,
         definition: &Digest,
+        ttl: Option<Span>,
         visible: Visible,
         ledger: Option<&Ledger>,
         inputs: SourceInputs,
     ) -> Self {
         let ledger = ledger.filter(|ledger| ledger.definition == *definition);
+        let lacking = ledger.is_some_and(|ledger| ledger.may_lack_rows(ttl));
         let was = ledger.map(|ledger| {
             ledger.files.iter().map(|read| (&read.file.path, read)).collect::<BTreeMap<_, _>>()
         });
@@ -93,6 +99,7 @@ impl Plan {
         let decide = |input: &InputFile| match (window, &was) {
             (Window::Between(from, _), _) => Some((Why::Asked, from)),
             (Window::Incremental(_), None) => Some((Why::Definition, None)),
+            (Window::Incremental(_), Some(_)) if lacking => Some((Why::Ttl, None)),
             (Window::Incremental(to), Some(was)) => {
                 decide(input, was.get(&input.file.path).copied(), visible, to)
             }
@@ -204,7 +211,7 @@ fn decide_query(
 ) -> Option<(Why, Option<Timestamp>)> {
     let decided: Vec<_> = inputs.flatten().collect();
     let first = |why: Why| decided.iter().find(|decided| decided.0 == why).copied();
-    let whole = [Why::Asked, Why::Definition].into_iter().find_map(first);
+    let whole = [Why::Asked, Why::Definition, Why::Ttl].into_iter().find_map(first);
     if whole.is_some() {
         return whole;
     }

@@ -8,7 +8,7 @@ use crate::{
     definition::Visible,
     digest::Digest,
     offline::{InputFile, RowGroup, SourceFile, SourceInputs},
-    time::Timestamp,
+    time::{Span, Timestamp},
 };
 
 /// A file of `size` bytes, whose row groups of ten rows have event times from the one to the other.
@@ -53,7 +53,7 @@ fn planned(plan: &Plan) -> Vec<String> {
 }
 
 fn plan(window: Window, visible: Visible, ledger: Option<&Ledger>, inputs: SourceInputs) -> Plan {
-    Plan::of(window, &Digest::of("now"), visible, ledger, inputs)
+    Plan::of(window, &Digest::of("now"), None, visible, ledger, inputs)
 }
 
 #[test]
@@ -68,6 +68,8 @@ fn files_are_read_for_a_reason_or_not_at_all() {
     check(None, &both, 50, &["b definition - 20 2/2", "a definition - 20 2/2"]);
     let other = Ledger { definition: Digest::of("before"), ..ledger(vec![read(&a, 50, Some(20))]) };
     check(Some(&other), &both, 50, &["b definition - 20 2/2", "a definition - 20 2/2"]);
+    let left = Ledger { ttl: Some(Span(1)), ..ledger(vec![read(&a, 50, Some(20))]) };
+    check(Some(&left), &both, 50, &["b ttl - 20 2/2", "a ttl - 20 2/2"]);
     // Rows after the end are left out, row group by row group.
     check(None, &both, 30, &["b definition - 10 1/2", "a definition - 20 2/2"]);
     let first = ledger(vec![read(&a, 25, Some(20))]);
@@ -199,4 +201,18 @@ fn a_ledger_claims_what_was_read() {
     let again = Ledger::begun(Digest::of("now"), Some(&ledger));
     assert_eq!((again.through, again.files), (Some(Timestamp(40)), Vec::new()));
     assert_eq!(Ledger::begun(Digest::of("other"), Some(&ledger)).through, None);
+}
+
+#[test]
+fn under_a_longer_ttl_rows_may_lack() {
+    let check = |was: Option<i64>, now: Option<i64>, lack: bool| {
+        let ledger = Ledger { ttl: was.map(Span), ..ledger(Vec::new()) };
+        assert_eq!(ledger.may_lack_rows(now.map(Span)), lack, "{was:?} {now:?}");
+    };
+    check(None, None, false);
+    check(None, Some(5), false);
+    check(Some(5), Some(5), false);
+    check(Some(5), Some(4), false);
+    check(Some(5), Some(6), true);
+    check(Some(5), None, true);
 }

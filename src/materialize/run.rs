@@ -15,7 +15,7 @@ use crate::{
     offline::{LatestRows, Sources, latest_rows},
     online::Stores,
     registry::Registry,
-    time::Timestamp,
+    time::{Span, Timestamp},
 };
 
 /// How many batches are written at once: enough to keep a store across a network busy.
@@ -72,7 +72,7 @@ impl Materializer<'_> {
         window.check(now)?;
         let writer = ViewWriter::new(self.in_force, name)?;
         let ledger = self.ledger(&mut self.ledgers(name, &writer)?, window).await?;
-        self.plan_after(ledger.as_ref(), &writer, window).await
+        self.plan_after(ledger.as_ref(), &writer, self.ttl(&writer)?, window).await
     }
 
     /// Materializes a view: reads the newest row of every entity within the window and writes it,
@@ -115,16 +115,23 @@ impl Materializer<'_> {
         let mut ledgers = self.ledgers(name, &writer)?;
         let ledger = self.ledger(&mut ledgers, window).await?;
         let was_through = ledger.as_ref().and_then(|ledger| ledger.through);
-        let plan = self.plan_after(ledger.as_ref(), &writer, window).await?;
+        let ttl = self.ttl(&writer)?;
+        let plan = self.plan_after(ledger.as_ref(), &writer, ttl, window).await?;
+        let lacking = ledger.as_ref().is_some_and(|ledger| ledger.may_lack_rows(ttl));
+        let sooner = !lacking && ledger.as_ref().is_some_and(|ledger| ledger.ttl != ttl);
         let whole = matches!(window, Window::Between(None, _));
-        if whole || ledger.is_none_or(|ledger| ledger.definition != definition) {
+        let other = ledger.is_none_or(|ledger| ledger.definition != definition);
+        if whole || other || (lacking && window.is_incremental()) {
             // Whatever becomes of this run, rows of this definition may be there from now on: a run
             // under the definition before must not go on from where it ended. And a run that is to
             // read everything does not leave out what was read before.
             let begun = |ledger: Result<Option<Ledger>>| {
-                Ok(Ledger::begun(definition, ledger.ok().flatten().as_ref()))
+                let begun = Ledger::begun(definition, ledger.ok().flatten().as_ref());
+                Ok(Ledger { ttl, ..begun })
             };
             ledgers.write(begun).await?;
+        } else if sooner {
+            claim(&mut ledgers, definition, |ledger| ledger.ttl = ttl).await?;
         }
         let claims = whole || window.is_incremental();
         let mut told = Progress { of: plan.rows(), ..Progress::default() };
@@ -134,7 +141,13 @@ impl Materializer<'_> {
             if claims {
                 let read = group.iter().map(|planned| ReadFile::of(planned, plan.to));
                 let read: Vec<_> = read.collect();
-                claim(&mut ledgers, definition, |ledger| ledger.add(&read)).await?;
+                // Of what a run under another ttl writes meanwhile, each leaves to the other.
+                let add = |ledger: &mut Ledger| {
+                    if ledger.ttl == ttl {
+                        ledger.add(&read);
+                    }
+                };
+                claim(&mut ledgers, definition, add).await?;
             }
         }
         if claims {
@@ -142,6 +155,12 @@ impl Materializer<'_> {
             claim(&mut ledgers, definition, |ledger| ledger.finish(&found, plan.to, now)).await?;
         }
         Ok(Report { plan, was_through, written })
+    }
+
+    /// After which time the rows of a view may leave its store, if they do.
+    fn ttl(&self, writer: &ViewWriter) -> Result<Option<Span>> {
+        let store = self.stores.get(writer.store())?;
+        Ok(writer.ttl().filter(|_| store.expires()))
     }
 
     fn ledgers(&self, name: &str, writer: &ViewWriter) -> Result<Ledgers<'_>> {
@@ -161,11 +180,12 @@ impl Materializer<'_> {
         &self,
         ledger: Option<&Ledger>,
         writer: &ViewWriter,
+        ttl: Option<Span>,
         window: Window,
     ) -> Result<Plan> {
         let inputs = self.sources.inputs(writer.source()).await?;
         let visible = self.sources.visible(writer.source())?;
-        Ok(Plan::of(window, &writer.definition(), visible, ledger, inputs))
+        Ok(Plan::of(window, &writer.definition(), ttl, visible, ledger, inputs))
     }
 
     /// Reads a group of files and writes the newest row of every entity in them. Features are

@@ -103,6 +103,11 @@ impl ViewWriter {
         self.store.as_deref()
     }
 
+    /// How long its rows are served.
+    pub(super) fn ttl(&self) -> Option<Span> {
+        self.ttl
+    }
+
     /// The transform that makes its features, where one does.
     pub(super) fn transform(&self) -> Option<Digest> {
         self.features.transform()

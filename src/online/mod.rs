@@ -67,6 +67,11 @@ pub trait OnlineStore: fmt::Debug + Send + Sync {
     /// or a key is longer than [`MAX_ENTITY_KEY`].
     async fn write(&self, view: ViewId, rows: RowBatch, ttl: Option<Span>) -> Result<WriteReport>;
 
+    /// Whether rows leave the store by themselves after their view's ttl.
+    fn expires(&self) -> bool {
+        false
+    }
+
     /// `limit` rows of a view, or all of them where there are not as many: no row twice, spread
     /// over the keys. Another `seed` chooses others.
     ///

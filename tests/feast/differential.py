@@ -1,9 +1,9 @@
 """The same requests to `unskew serve` and to `feast serve`, on the same rows.
 
-    python differential.py URL FOLDER REQUESTS [SEED]
+    python differential.py URL FOLDER REQUESTS SEED [HOST:PORT]
 
 URL is where the project of tests/it/feast.rs is served; FOLDER has its Parquet files, and takes Feast's
-repository. Every generated request goes to both, and the answers are compared by feature name. Each
+repository. Feast's online store is SQLite, or the Redis at HOST:PORT. Every generated request goes to both, and the answers are compared by feature name. Each
 difference has to be one of those that the contract on values chooses; they are counted and listed.
 """
 
@@ -101,7 +101,7 @@ SETTINGS = """
 project: probe
 registry: registry.db
 provider: local
-online_store: {type: sqlite, path: online.db}
+online_store: %s
 offline_store: {type: file}
 entity_key_serialization_version: 3
 """
@@ -115,11 +115,14 @@ VIEWS = {
 }
 
 
-def feast(folder):
+def feast(folder, redis=None):
     """Feast's own server over the same rows: its URL, and its process."""
     repository = Path(folder) / "feast"
     repository.mkdir()
-    (repository / "feature_store.yaml").write_text(SETTINGS)
+    online = "{type: sqlite, path: online.db}"
+    if redis:
+        online = f'{{type: redis, connection_string: "{redis}"}}'
+    (repository / "feature_store.yaml").write_text(SETTINGS % online)
     (repository / "definitions.py").write_text(REPOSITORY)
     for name in ["trips", "recent", "pairs"]:
         (repository / f"{name}.parquet").symlink_to(Path(folder).resolve() / f"{name}.parquet")
@@ -203,7 +206,7 @@ def is_same(ours, theirs):
     return type(ours) is type(theirs) and ours == theirs
 
 
-def explain(name, ours, our_status, theirs, their_status):
+def explain(on_redis, name, ours, our_status, theirs, their_status):
     """Which chosen difference it is; None where there is none, and an error where it is no chosen one."""
     if is_same(ours, theirs) and our_status == their_status:
         return None
@@ -211,6 +214,8 @@ def explain(name, ours, our_status, theirs, their_status):
         return "older than the ttl: OUTSIDE_MAX_AGE and null, where Feast serves the value"
     if (ours, our_status) == ("NaN", "PRESENT") and (theirs, their_status) == (None, "PRESENT"):
         return "NaN: a value, where Feast stores a null for it"
+    if on_redis and (ours, our_status, theirs, their_status) == (None, "NOT_FOUND", None, "PRESENT"):
+        return "not stored: NOT_FOUND, where Feast on Redis says PRESENT"
     if name.endswith("last"):
         if isinstance(ours, str):
             moment = datetime.fromisoformat(ours.replace("Z", "+00:00"))
@@ -225,7 +230,7 @@ def explain(name, ours, our_status, theirs, their_status):
     )
 
 
-def compare(request, ours, theirs, counted):
+def compare(on_redis, ours, theirs, counted):
     ours, theirs = columns(ours), columns(theirs)
     computed = {"scaled__amount_scaled", "asked__value_scaled"}
     missing = set(ours) - set(theirs)
@@ -240,15 +245,14 @@ def compare(request, ours, theirs, counted):
         cells = zip(our["values"], our["statuses"], their["values"], their["statuses"], strict=True)
         for cell in cells:
             counted["values"] += 1
-            difference = explain(name, *cell)
+            difference = explain(on_redis, name, *cell)
             counted[difference or "equal"] += 1
 
 
 def main():
-    url, folder, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    seed = int(sys.argv[4]) if len(sys.argv) > 4 else 1
+    url, folder, count, seed = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     chance = random.Random(seed)
-    feast_url, process = feast(folder)
+    feast_url, process = feast(folder, *sys.argv[5:])
     ours, theirs = requests.Session(), requests.Session()
     # Feast's workers restart after a thousand requests, and drop connections then.
     again = Retry(total=5, backoff_factor=0.5, allowed_methods=None, status=0)
@@ -263,7 +267,7 @@ def main():
             try:
                 if our.ok and their.ok:
                     counted["requests answered by both"] += 1
-                    compare(request, our.json(), their.json(), counted)
+                    compare(len(sys.argv) > 5, our.json(), their.json(), counted)
                 elif not our.ok and not their.ok:
                     counted["requests refused by both"] += 1
                     assert 400 <= our.status_code < 500, our.text

@@ -1,8 +1,8 @@
 //! Feast itself (0.67) against a running server: its client (`online_store: remote`), and its own
 //! server beside ours, asked the same. The scripts are in `tests/feast`.
 //!
-//! The comparison takes 200 requests; `UNSKEW_DIFFERENTIAL_REQUESTS=5000` makes it the long one, and
-//! `UNSKEW_DIFFERENTIAL_SEED` another one.
+//! The comparison takes 200 requests with each of the stores; `UNSKEW_DIFFERENTIAL_REQUESTS=5000` makes
+//! it the long one, and `UNSKEW_DIFFERENTIAL_SEED` another one.
 
 use std::{env, io::Write as _, process::Command, sync::Arc};
 
@@ -12,7 +12,10 @@ use arrow::array::{
 };
 use unskew::time::Timestamp;
 
-use crate::support::{Project, checkout, python, write_parquet};
+use crate::{
+    redis::servers::{PLAIN, Server},
+    support::{Project, checkout, python, write_parquet},
+};
 
 /// 2026-01-01.
 const START: i64 = 1_767_225_600_000_000;
@@ -146,6 +149,15 @@ fn feasts_own_client_works_unchanged() {
     assert!(said.trim_end().ends_with("checks hold"), "{said}");
 }
 
+#[test]
+fn feasts_own_test_of_its_client_holds() {
+    let project = drivers();
+    project.ok(&["materialize"]);
+    let server = project.serve();
+    let said = run(&project, "remote_online_store.py", &[&server.url, "."]);
+    assert!(said.trim_end().ends_with("holds"), "{said}");
+}
+
 /// Runs a script of `tests/feast`, which has to succeed, and gives what it printed.
 fn run(project: &Project, script: &str, arguments: &[&str]) -> String {
     let output = Command::new(python())
@@ -222,8 +234,9 @@ features = [
 
 /// Forty drivers with three rows each, nulls and odd floats among them; recent rows of the last twenty
 /// days, half of them older than the ttl.
-fn compared() -> Project {
+fn compared(online: &str) -> Project {
     let project = Project::new();
+    project.write("unskew.toml", &format!("[project]\nname = \"probe\"\n{online}"));
     let now = Timestamp::now().0 / 1_000_000 * 1_000_000;
     let rows: Vec<i64> = (0..120).collect();
     let ids = |of: fn(i64) -> i64| -> ArrayRef {
@@ -293,11 +306,22 @@ fn compared() -> Project {
 
 #[test]
 fn the_same_requests_get_the_same_answers_as_from_feasts_own_server() {
-    let project = compared();
+    check("", None);
+    let (ours, theirs) = (Server::start(PLAIN), Server::start(PLAIN));
+    check(&format!("[online]\nurl = \"{}\"\n", ours.url()), Some(&theirs));
+}
+
+/// Asks both servers the same, ours with an online store of these settings, Feast's with this Redis,
+/// or SQLite.
+fn check(online: &str, redis: Option<&Server>) {
+    let project = compared(online);
     let server = project.serve();
     let requests = env::var("UNSKEW_DIFFERENTIAL_REQUESTS").unwrap_or_else(|_| "200".to_owned());
     let seed = env::var("UNSKEW_DIFFERENTIAL_SEED").unwrap_or_else(|_| "1".to_owned());
-    let said = run(&project, "differential.py", &[&server.url, ".", &requests, &seed]);
+    let redis = redis.map(|redis| format!("127.0.0.1:{}", redis.port));
+    let mut arguments = vec![&*server.url, ".", &requests, &seed];
+    arguments.extend(redis.as_deref());
+    let said = run(&project, "differential.py", &arguments);
     // Past the capture of the test runner: the list of differences is there to be seen.
     std::io::stdout().write_all(said.as_bytes()).unwrap();
     assert!(said.trim_end().ends_with(&format!("{requests} requests agree")), "{said}");

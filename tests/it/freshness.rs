@@ -17,7 +17,10 @@ use std::{
 use arrow::array::{ArrayRef, Float64Array, Int64Array, TimestampMicrosecondArray};
 use serde_json::Value;
 
-use crate::support::{Project, write_parquet};
+use crate::{
+    redis::servers::{PLAIN, Server},
+    support::{Project, write_parquet},
+};
 
 /// How old rows may be in these tests: longer than a run of the materializer takes.
 const MAX_AGE: Duration = Duration::from_secs(5);
@@ -149,11 +152,20 @@ impl Drop for Watching {
 
 #[test]
 fn a_stopped_materializer_is_told_of_once_and_so_is_its_recovery() {
+    let redis = Server::start(PLAIN);
+    thread::scope(|scope| {
+        scope.spawn(|| check_story(""));
+        scope.spawn(|| check_story(&format!("[online]\nurl = \"{}\"\n", redis.url())));
+    });
+}
+
+/// Fresh, stale, one alert, recovery, one that it is over; with an online store of these settings.
+fn check_story(online: &str) {
     let (project, receiver) = (Project::new(), Receiver::start());
     project.write(
         "unskew.toml",
         &format!(
-            "[project]\nname = \"probe\"\n\
+            "[project]\nname = \"probe\"\n{online}\
              [freshness]\nevery = \"200ms\"\nrepeat = \"300ms\"\n\
              [[freshness.webhook]]\nshape = \"alertmanager\"\nurl = \"{}\"\n\
              [[freshness.webhook]]\nshape = \"slack\"\nurl_env = \"UNSKEW_TEST_SLACK\"\n",

@@ -6,6 +6,7 @@ mod bombs;
 mod bucket;
 mod build;
 mod commands;
+mod endurance;
 mod feast;
 mod folders;
 mod freshness;

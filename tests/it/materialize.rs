@@ -1,6 +1,7 @@
 //! The materializer as a process: killed at random moments, run twice at once, watched, pruned.
 //!
-//! `UNSKEW_KILLS=100` kills it so often; without it, eight times. `UNSKEW_SEED` repeats a run.
+//! `UNSKEW_KILLS=100` kills it so often with each of the stores; without it, eight times.
+//! `UNSKEW_SEED` repeats a run.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +20,10 @@ use arrow::array::{ArrayRef, Int64Array, TimestampMicrosecondArray};
 use serde_json::{Value, json};
 use unskew::online::{EmbeddedOptions, EmbeddedStore, OnlineStore, ViewId};
 
-use crate::support::{Project, write_parquet};
+use crate::{
+    redis::servers::{PLAIN, Server},
+    support::{Project, Stop, block_on, write_parquet},
+};
 
 const DEFINITIONS: &str = r#"
 [entity.customer]
@@ -154,7 +158,7 @@ fn start(project: &Project, arguments: &[&str]) -> Running {
 const RUN: &[&str] = &["materialize", "--incremental", "--checkpoint", "1"];
 
 /// The event and created times that are stored, by key.
-async fn stored(store: &EmbeddedStore) -> BTreeMap<Vec<u8>, (i64, i64)> {
+async fn stored(store: &dyn OnlineStore) -> BTreeMap<Vec<u8>, (i64, i64)> {
     let rows = store.sample(ViewId::of("probe", "spend"), 1_000_000, 0).await.unwrap();
     let times = rows
         .iter()
@@ -163,28 +167,17 @@ async fn stored(store: &EmbeddedStore) -> BTreeMap<Vec<u8>, (i64, i64)> {
 }
 
 /// Reads all the time: no row may ever be older than it was.
-fn poll(folder: &Path, done: &AtomicBool, polls: &AtomicU64) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let store = EmbeddedStore::open(folder, EmbeddedOptions::default()).unwrap();
+async fn poll(store: &dyn OnlineStore, done: &AtomicBool, polls: &AtomicU64) {
     let mut before = BTreeMap::new();
     while !done.load(Ordering::Relaxed) {
-        let now = runtime.block_on(stored(&store));
+        let now = stored(store).await;
         for (key, times) in &before {
             let seen = now.get(key);
             assert!(seen >= Some(times), "{key:?} went from {times:?} back to {seen:?}");
         }
         before = now;
         polls.fetch_add(1, Ordering::Relaxed);
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Ends the poller, however the test ends.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -200,13 +193,38 @@ fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
+fn embedded(project: &Project) -> EmbeddedStore {
+    EmbeddedStore::open(project.path("online"), EmbeddedOptions::default()).unwrap()
+}
+
 #[test]
 fn killed_at_any_moment_it_loses_nothing() {
+    let project = Project::new();
+    check_kills(
+        &project,
+        || Box::new(embedded(&project)),
+        || fs::remove_dir_all(project.path("online")).unwrap(),
+    );
+    let (project, server) = (Project::new(), Server::start(PLAIN));
+    let settings = format!("[project]\nname = \"probe\"\n[online]\nurl = \"{}\"\n", server.url());
+    project.write("unskew.toml", &settings);
+    check_kills(
+        &project,
+        || Box::new(server.store()),
+        || redis::cmd("FLUSHALL").exec(&mut server.connect()).unwrap(),
+    );
+}
+
+/// Kills runs into a store that `open` opens and `empty` empties.
+fn check_kills(
+    project: &Project,
+    open: impl Fn() -> Box<dyn OnlineStore> + Sync,
+    empty: impl Fn(),
+) {
     let kills = number("UNSKEW_KILLS").unwrap_or(8);
     let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let seed = number("UNSKEW_SEED").unwrap_or(clock.as_nanos() as u64);
     println!("UNSKEW_SEED={seed}");
-    let project = Project::new();
     let folder = project.path("orders");
     fs::create_dir(&folder).unwrap();
     let mut files = Files { random: Random(seed), files: BTreeMap::new(), rows: 0 };
@@ -220,19 +238,18 @@ fn killed_at_any_moment_it_loses_nothing() {
     let start_of_run = Instant::now();
     project.ok(&["materialize", "--checkpoint", "1"]);
     let whole = start_of_run.elapsed().as_micros() as i64;
-    fs::remove_dir_all(project.path("online")).unwrap();
+    empty();
 
     let (done, polls) = (AtomicBool::new(false), AtomicU64::new(0));
     let (mut killed, mut ended) = (0, 0);
-    let online = project.path("online");
     thread::scope(|scope| {
         let stop = Stop(&done);
-        let poller = scope.spawn(|| poll(&online, &done, &polls));
+        let poller = scope.spawn(|| block_on(async { poll(&*open(), &done, &polls).await }));
         while killed < kills {
             files.change(&folder);
-            let mut run = start(&project, RUN);
+            let mut run = start(project, RUN);
             // Now and then, two at once.
-            let other = (files.random.below(4) == 0).then(|| start(&project, RUN));
+            let other = (files.random.below(4) == 0).then(|| start(project, RUN));
             thread::sleep(Duration::from_micros(files.random.below(whole) as u64));
             match run.0.try_wait().unwrap() {
                 None => killed += 1,
@@ -250,7 +267,7 @@ fn killed_at_any_moment_it_loses_nothing() {
     println!("killed {killed} times, ended {ended} times, read {polls:?} times");
     let newest = files.newest();
     let expected = (0..CUSTOMERS).map(|id| newest.get(&id).map_or(Value::Null, |row| row.3.into()));
-    assert_eq!(served(&project), expected.collect::<Value>(), "with UNSKEW_SEED={seed}");
+    assert_eq!(served(project), expected.collect::<Value>(), "with UNSKEW_SEED={seed}");
     // What was read is not read again.
     let again: Value = serde_json::from_str(&project.ok(&[RUN, &["--json"]].concat())).unwrap();
     assert_eq!((&again["files"], &again["unchanged"]), (&json!(0), &json!(files.files.len())));
@@ -375,12 +392,7 @@ fn what_is_left_of_views_that_are_gone_is_pruned() {
     project.write("features/kept.toml", &format!("[feature_view{kept}"));
     project.ok(&["apply"]);
     project.ok(&["materialize"]);
-    let count = |view: &str| {
-        let store =
-            EmbeddedStore::open(project.path("online"), EmbeddedOptions::default()).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(store.count(ViewId::of("probe", view))).unwrap()
-    };
+    let count = |view: &str| block_on(embedded(&project).count(ViewId::of("probe", view))).unwrap();
     let nothing = project.json(&["materialize", "--prune"]);
     assert_eq!(nothing, json!({"deleted": true, "views": []}));
     let rows = count("spend");

@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use arrow::array::{ArrayRef, RecordBatch};
@@ -175,6 +176,15 @@ impl Server {
             let response = reqwest::get(url).await.unwrap();
             (response.status().as_u16(), response.text().await.unwrap())
         })
+    }
+}
+
+/// Tells others that a test is at its end, however it ends.
+pub struct Stop<'a>(pub &'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -1,21 +1,9 @@
-//! Many callers at a time: who may ask how often, what happens when it is too much, and that nothing
-//! wears out.
-//!
-//! The soak lasts 3 seconds; `UNSKEW_SOAK_SECONDS=300` makes it the long one.
+//! Many callers at a time: who may ask how often, and what happens when it is too much.
 
-use std::{
-    env, fs,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
-
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
-    shop::{DEFINITIONS, shop},
+    shop::shop,
     support::{Project, Server, block_on},
 };
 
@@ -128,71 +116,4 @@ fn too_much_at_a_time_is_sent_away_and_the_rest_is_answered() {
     seen.dedup();
     assert_eq!(seen, [(200, false), (503, true)]);
     assert_eq!(ask(&server, None).0, 200);
-}
-
-/// Bytes of memory that a process has.
-fn resident(server: &Server) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
-    kilobytes * 1_024
-}
-
-#[test]
-fn nothing_wears_out() {
-    let seconds: u64 =
-        env::var("UNSKEW_SOAK_SECONDS").map_or(3, |text| text.parse().expect("whole seconds"));
-    let (project, server) = serving("[server]\nreload_interval = \"200ms\"\n", &[]);
-    let (reload_every, until) =
-        (Duration::from_secs(10.min(seconds / 3)), Duration::from_secs(seconds));
-    let answers = Arc::new(AtomicU64::new(0));
-    let start = Instant::now();
-    let url = format!("{}/get-online-features", server.url);
-    let callers: Vec<_> = (0..4)
-        .map(|_| {
-            let (url, answers) = (url.clone(), Arc::clone(&answers));
-            std::thread::spawn(move || block_on(call(&url, &answers, start, until)))
-        })
-        .collect();
-    let (mut after_warm_up, mut reloads) = (None, 0);
-    while start.elapsed() < until {
-        std::thread::sleep(reload_every);
-        reloads += 1;
-        let ttl = format!("ttl = \"{}d\"", 10 + reloads % 2);
-        project.write("features/shop.toml", &DEFINITIONS.replace("ttl = \"10d\"", &ttl));
-        project.ok(&["apply"]);
-        if start.elapsed() > until / 4 {
-            after_warm_up.get_or_insert_with(|| resident(&server));
-        }
-    }
-    for caller in callers {
-        caller.join().unwrap();
-    }
-    let (warm, end) = (after_warm_up.unwrap(), resident(&server));
-    println!(
-        "{} answers in {seconds} s with {reloads} reloads: {} MB after a quarter, {} MB at the end",
-        answers.load(Ordering::Relaxed),
-        warm >> 20,
-        end >> 20
-    );
-    assert!(end < warm + warm / 5 + (16 << 20), "{warm} bytes after a quarter, {end} at the end");
-    let (_, metrics) = server.get("/metrics");
-    assert!(!metrics.contains("status=\"5"), "{metrics}");
-}
-
-/// Asks again and again; every answer has to be right.
-async fn call(url: &str, answers: &AtomicU64, start: Instant, until: Duration) {
-    let client = reqwest::Client::new();
-    let body = amounts(20);
-    let expected: Vec<Value> =
-        (0..20).map(|row| [json!(-0.0), json!(3.5)][row % 2].clone()).collect();
-    while start.elapsed() < until {
-        let request =
-            client.post(url).header("content-type", "application/json").body(body.clone());
-        let response = request.send().await.unwrap();
-        assert_eq!(response.status(), 200);
-        let answer: Value = response.json().await.unwrap();
-        assert_eq!(answer["results"][1]["values"], json!(expected));
-        answers.fetch_add(1, Ordering::Relaxed);
-    }
 }

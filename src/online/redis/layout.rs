@@ -25,9 +25,14 @@ impl Layout {
     /// The key of an entity.
     pub(super) fn key(&self, entity: &[u8]) -> Vec<u8> {
         let mut key = Vec::with_capacity(self.prefix.len() + 4 + entity.len());
-        self.write_tag(Tag::of(entity), &mut key);
-        key.extend_from_slice(entity);
+        self.write_key(Tag::of(entity), entity, &mut key);
         key
+    }
+
+    /// Appends the key of an entity, which has this tag.
+    pub(super) fn write_key(&self, tag: Tag, entity: &[u8], out: &mut Vec<u8>) {
+        self.write_tag(tag, out);
+        out.extend_from_slice(entity);
     }
 
     /// The marker of a tag.

@@ -1,9 +1,8 @@
 //! The online store in Redis: one server, one that sentinels watch over, or a Cluster.
 //!
 //! An entity is a hash, a view is a field of it, so that one command fetches an entity's rows of
-//! all views, and a request is one round trip. Which of two rows stays is decided beside the data,
-//! by a script. Redis keeps scripts by their hash, so that two versions of unskew which decide
-//! otherwise do not meet in one name, as they would in a library of functions.
+//! all views, and a request is one round trip. Which of two rows stays is decided beside the data:
+//! see [`write`].
 
 mod breaker;
 mod cluster;
@@ -13,42 +12,23 @@ mod router;
 mod sentinel;
 mod server;
 mod walk;
+mod write;
 
-use std::{cmp::Reverse, sync::LazyLock};
+use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use layout::{Layout, Tag};
-use redis::{Cmd, Script, ServerError, Value};
+use redis::{Cmd, ServerError, Value};
 use router::{Commands, Router};
 use server::Lane;
 
 pub use options::{Address, Credentials, RedisOptions, RedisUrl, Secret, TlsOptions, Topology};
 
-use super::{
-    Lookup, MAX_ENTITY_KEY, OnlineStore, ReadRows, RowBatch, StoredRow, ViewId, WriteReport,
-};
+use super::{Lookup, OnlineStore, ReadRows, RowBatch, StoredRow, ViewId, WriteReport};
 use crate::{
     error::{Error, Kind, Result},
-    time::{Span, Timestamp},
+    time::Span,
 };
-
-/// Decides which rows stay.
-const NEWEST_WINS: &str = include_str!("newest_wins.lua");
-
-/// The hash by which Redis knows the script.
-static SCRIPT_HASH: LazyLock<String> =
-    LazyLock::new(|| Script::new(NEWEST_WINS).get_hash().to_owned());
-
-/// How many rows one run of the script decides at the most, and about how many bytes: Redis does
-/// nothing else meanwhile.
-const ROWS_PER_CALL: usize = 256;
-const BYTES_PER_CALL: usize = 256 << 10;
-
-/// About how many bytes are sent in one piece.
-const BYTES_PER_PIECE: usize = 4 << 20;
-
-/// How much longer than its ttl a row is kept: clocks are not one.
-const EXPIRY_SLACK: Span = Span(3_600_000_000);
 
 /// An [`OnlineStore`] in Redis 7 or later. Connections are made when they are needed, and made
 /// again when they are lost.
@@ -56,6 +36,9 @@ const EXPIRY_SLACK: Span = Span(3_600_000_000);
 pub struct RedisStore {
     router: Router,
     layout: Layout,
+    /// Whether most of the entities that were written last had no row before: so it is with the
+    /// next ones, as a rule.
+    absent: AtomicBool,
 }
 
 impl RedisStore {
@@ -65,7 +48,7 @@ impl RedisStore {
     /// [`Kind::Invalid`] when the options cannot be used.
     pub fn new(options: RedisOptions) -> Result<Self> {
         let layout = Layout::new(&options.prefix);
-        Ok(Self { router: Router::new(options)?, layout })
+        Ok(Self { router: Router::new(options)?, layout, absent: AtomicBool::new(true) })
     }
 
     /// What an error that Redis answered means to the caller.
@@ -137,13 +120,6 @@ impl RedisStore {
             self.router.options().url
         ))
     }
-
-    /// When rows may go that are written now; never, where it is `None`.
-    fn expiry(&self, ttl: Option<Span>, newest: Timestamp, now: Timestamp) -> Option<i64> {
-        let ttl = ttl.filter(|_| self.router.options().expire)?;
-        let until = newest.max(now).0.saturating_add(ttl.0).saturating_add(EXPIRY_SLACK.0);
-        Some(until / 1000 + 1)
-    }
 }
 
 #[async_trait]
@@ -180,25 +156,11 @@ impl OnlineStore for RedisStore {
     }
 
     async fn write(&self, view: ViewId, rows: RowBatch, ttl: Option<Span>) -> Result<WriteReport> {
-        if let Some((key, _)) = rows.iter().find(|(key, _)| key.len() > MAX_ENTITY_KEY) {
-            let (limit, length) = (MAX_ENTITY_KEY as u64, key.len() as u64);
-            return Err(Error::limit("an entity's key in bytes", limit, 0, length));
-        }
-        // The newest row of a key goes first, so that the report does not depend on the order
-        // within the batch.
-        let mut sorted: Vec<_> =
-            rows.iter().map(|(entity, row)| (Tag::of(entity), entity, row)).collect();
-        sorted.sort_unstable_by_key(|(tag, entity, row)| {
-            (*tag, *entity, Reverse(row.version), row.value)
-        });
-        let mut report = WriteReport::default();
-        for (commands, calls) in self.pieces(view, &sorted, ttl) {
-            let answers = self.router.run(Lane::Bulk, &commands).await?;
-            for (answer, call) in answers.iter().zip(calls) {
-                report += self.report(answer, view, call)?;
-            }
-        }
-        Ok(report)
+        write::write(self, view, &rows, ttl).await
+    }
+
+    fn expires(&self) -> bool {
+        self.router.options().expire
     }
 
     async fn sample(&self, view: ViewId, limit: usize, seed: u64) -> Result<RowBatch> {
@@ -214,30 +176,6 @@ impl OnlineStore for RedisStore {
     }
 }
 
-/// A row to write, with the tag and key of its entity.
-type Sorted<'a> = (Tag, &'a [u8], StoredRow<'a>);
-
-/// About how many bytes rows are.
-fn size(rows: &[Sorted<'_>]) -> usize {
-    rows.iter().map(|(_, entity, row)| entity.len() + row.stored_len() + 64).sum()
-}
-
-/// The rows in runs of one tag, none of them too much for one run of the script.
-fn calls<'a, 'b>(sorted: &'b [Sorted<'a>]) -> impl Iterator<Item = &'b [Sorted<'a>]> {
-    sorted.chunk_by(|a, b| a.0 == b.0).flat_map(|tag| {
-        let mut bytes = 0;
-        tag.chunk_by(move |a, _| {
-            bytes += size(std::slice::from_ref(a));
-            let full = bytes > BYTES_PER_CALL;
-            if full {
-                bytes = 0;
-            }
-            !full
-        })
-        .flat_map(|run| run.chunks(ROWS_PER_CALL))
-    })
-}
-
 /// `HMGET`: what an entity has in these views.
 fn get(key: &[u8], views: &[ViewId]) -> Cmd {
     let mut command = Cmd::with_capacity(2 + views.len(), key.len() + 8 * views.len() + 5);
@@ -246,80 +184,4 @@ fn get(key: &[u8], views: &[ViewId]) -> Cmd {
         command.arg(view.as_bytes());
     }
     command
-}
-
-impl RedisStore {
-    /// The calls of the script that write all the rows, in pieces that are sent one after the other.
-    fn pieces<'a, 'b>(
-        &self,
-        view: ViewId,
-        sorted: &'b [Sorted<'a>],
-        ttl: Option<Span>,
-    ) -> Vec<(Commands, Vec<&'b [Sorted<'a>]>)> {
-        let now = Timestamp::now();
-        let mut pieces: Vec<(Commands, Vec<_>)> = Vec::new();
-        let mut bytes = BYTES_PER_PIECE;
-        for call in calls(sorted) {
-            let Some((tag, ..)) = call.first() else { continue };
-            if bytes >= BYTES_PER_PIECE {
-                pieces.push(Default::default());
-                bytes = 0;
-            }
-            bytes += size(call);
-            let newest = call.iter().map(|(_, _, row)| row.version.event).max();
-            let expiry = self.expiry(ttl, newest.unwrap_or(now), now);
-            if let Some((commands, calls)) = pieces.last_mut() {
-                commands.push(*tag, self.decide(view, *tag, call, expiry));
-                calls.push(call);
-            }
-        }
-        pieces
-    }
-
-    /// The call of the script for rows of one tag: see `newest_wins.lua`.
-    fn decide(&self, view: ViewId, tag: Tag, rows: &[Sorted<'_>], expiry: Option<i64>) -> Cmd {
-        let mut command = Cmd::with_capacity(6 + 2 * rows.len(), size(rows));
-        command.arg("EVALSHA").arg(SCRIPT_HASH.as_str()).arg(rows.len() + 1);
-        command.arg(self.layout.marker(tag));
-        for (_, entity, _) in rows {
-            command.arg(self.layout.key(entity));
-        }
-        command.arg(view.as_bytes());
-        match expiry {
-            Some(at) => command.arg(at),
-            None => command.arg(""),
-        };
-        let mut stored = Vec::new();
-        for (_, _, row) in rows {
-            stored.clear();
-            stored.extend_from_slice(&row.version.to_bytes());
-            stored.extend_from_slice(row.value);
-            command.arg(stored.as_slice());
-        }
-        command
-    }
-
-    /// What the script says became of the rows of a call.
-    fn report(&self, answer: &Value, view: ViewId, rows: &[Sorted<'_>]) -> Result<WriteReport> {
-        if let Value::ServerError(error) = answer {
-            // CORRUPT says which of the rows.
-            let place = error.details().and_then(|details| details.parse::<usize>().ok());
-            let entity = place.and_then(|place| rows.get(place)).map(|(_, entity, _)| *entity);
-            return Err(self.explain(error, view, entity));
-        }
-        let counts = match answer {
-            Value::Array(counts) => match counts.as_slice() {
-                [Value::Int(written), Value::Int(stale), Value::Int(unchanged)] => {
-                    Some([*written, *stale, *unchanged])
-                }
-                _ => None,
-            },
-            _ => None,
-        };
-        let [written, stale, unchanged] = counts
-            .map(|counts| counts.map(|count| u64::try_from(count).unwrap_or(0)))
-            .filter(|counts| counts.iter().sum::<u64>() == rows.len() as u64)
-            .ok_or_else(|| self.strange(answer))?;
-        Ok(WriteReport { written, stale, unchanged })
-    }
 }

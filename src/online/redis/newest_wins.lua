@@ -6,18 +6,13 @@
 -- ARGV[2]   when the rows may expire, in milliseconds since 1970; empty: they stay
 -- ARGV[3…]  the rows: the version (25 bytes), then the value, 17 bytes of which say who made it
 --
--- Gives how many rows were written, stale and unchanged.
-local call, byte, sub = redis.call, string.byte, string.sub
+-- Gives how many rows were written, stale and unchanged, and how many entities had none before.
+local call, byte, sub, numbers = redis.call, string.byte, string.sub, struct.unpack
 local marker, field, at = KEYS[1], ARGV[1], ARGV[2]
 
--- Whether the bytes from..to of a are greater than those of b; nil where they are equal. Lua's own
--- comparison of strings depends on the server's locale.
-local function greater(a, b, from, to)
-  for i = from, to do
-    local x, y = byte(a, i), byte(b, i)
-    if x ~= y then return x > y end
-  end
-end
+-- A version as numbers that compare as it does: Lua's own comparison of strings depends on the
+-- server's locale, and its numbers hold no more than 53 bits.
+local VERSION = '>I4I4I1I4I4I4I4'
 
 -- What says which definition made a row; nothing, where it is too short to say.
 local function definition(row)
@@ -25,9 +20,16 @@ local function definition(row)
 end
 
 local function outlives(old, new)
-  local times = greater(old, new, 1, 17)
-  if times ~= nil then return times end
-  return definition(old) == definition(new) and greater(old, new, 18, 25) == true
+  local a1, a2, a3, a4, a5, a6, a7 = numbers(VERSION, old)
+  local b1, b2, b3, b4, b5, b6, b7 = numbers(VERSION, new)
+  if a1 ~= b1 then return a1 > b1 end
+  if a2 ~= b2 then return a2 > b2 end
+  if a3 ~= b3 then return a3 > b3 end
+  if a4 ~= b4 then return a4 > b4 end
+  if a5 ~= b5 then return a5 > b5 end
+  if definition(old) ~= definition(new) then return false end
+  if a6 ~= b6 then return a6 > b6 end
+  return a7 > b7
 end
 
 local expiring, persisting = at ~= '', false
@@ -37,7 +39,7 @@ else
   persisting = call('EXISTS', marker) == 1
 end
 
-local written, stale, unchanged = 0, 0, 0
+local written, stale, unchanged, added = 0, 0, 0, 0
 -- Whether the key before had no row: then the next one has none either, as a rule, and one command
 -- both finds that out and writes.
 local absent = false
@@ -53,7 +55,7 @@ for i = 2, #KEYS do
     if absent then call('HSET', key, field, new) end
   end
   if absent then
-    written = written + 1
+    written, added = written + 1, added + 1
   elseif old == new then
     unchanged = unchanged + 1
   elseif #old < 25 or byte(old, 9) > 1 then
@@ -76,4 +78,4 @@ for i = 2, #KEYS do
     call('PERSIST', key)
   end
 end
-return { written, stale, unchanged }
+return { written, stale, unchanged, added }

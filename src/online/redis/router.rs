@@ -11,12 +11,12 @@ use redis::{Cmd, Pipeline, ServerErrorKind, Value, cmd};
 use tokio::time::sleep;
 
 use super::{
-    NEWEST_WINS,
     cluster::Cluster,
     layout::Tag,
     options::{Address, RedisOptions, Topology},
     sentinel::Sentinels,
     server::{Dialer, Lane, Server, Silence},
+    write::NEWEST_WINS,
 };
 use crate::error::{Error, Result};
 

@@ -21,7 +21,7 @@ use unskew::{
 
 use super::{
     rows::{Lottery, Row, batch, found, stored, view},
-    servers::Server,
+    servers::{DURABLE, Server},
 };
 
 const ENTITIES: u64 = 200;
@@ -78,7 +78,7 @@ async fn read(store: &RedisStore, stop: &AtomicBool, reads: &AtomicU64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_and_nothing_goes_back_when_redis_is_killed() {
     let kills = std::env::var("UNSKEW_KILLS").map_or(3, |kills| kills.parse().unwrap());
-    let mut server = Server::start(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let mut server = Server::start(DURABLE);
     let mut options = server.options();
     options.breaker_pause = Duration::from_millis(20);
     let store = Arc::new(RedisStore::new(options).unwrap());

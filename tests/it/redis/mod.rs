@@ -5,7 +5,7 @@ mod kill;
 mod newest;
 mod project;
 mod rows;
-mod servers;
+pub mod servers;
 
 use std::{
     net::TcpListener,
@@ -18,14 +18,12 @@ use std::{
 
 use redis::{Commands as _, cmd};
 use rows::{Row, batch, found, keys, stored, view};
-use servers::{Cluster, Server, Watched, options, run};
+use servers::{Cluster, DURABLE, PLAIN, Server, Watched, options, run};
 use unskew::{
     error::Kind,
     online::{Lookup, OnlineStore, RedisStore, Secret, contract::contract},
     time::Span,
 };
-
-const PLAIN: &[&str] = &["--save", "", "--appendonly", "no"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_server_holds_to_the_contract() {
@@ -218,7 +216,7 @@ async fn a_server_that_never_answers_costs_its_timeout() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_comes_back_with_its_server() {
-    let mut server = Server::start(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let mut server = Server::start(DURABLE);
     let mut options = server.options();
     options.breaker_failures = 2;
     options.breaker_pause = Duration::from_millis(50);

@@ -4,9 +4,8 @@ use futures::future::join_all;
 use unskew::online::{EmbeddedOptions, EmbeddedStore, OnlineStore};
 
 use super::{
-    PLAIN,
     rows::{Lottery, Row, batch, found, stored, view},
-    servers::Server,
+    servers::{PLAIN, Server},
 };
 
 fn embedded(folder: &std::path::Path) -> EmbeddedStore {

@@ -13,6 +13,12 @@ use redis::Connection;
 use tempfile::TempDir;
 use unskew::online::{RedisOptions, RedisStore};
 
+/// Arguments of a server that keeps nothing on the disk.
+pub const PLAIN: &[&str] = &["--save", "", "--appendonly", "no"];
+
+/// Arguments of a server that has on the disk whatever it acknowledged or showed.
+pub const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
+
 /// How long a server may take to be ready.
 const READY: Duration = Duration::from_secs(20);
 
