@@ -1,16 +1,21 @@
-//! A load: connections that ask one request after the other, and how long each took.
+//! A load: connections that ask one question after the other, and how long each answer took.
+//!
+//! One thread asks on all of them. What it sends was written before, and of what it gets it reads no
+//! more than says where the answer ends: whatever the client costs is missing to the server, which
+//! has the same processors.
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
+use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+
+use hdrhistogram::Histogram;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::{LocalSet, spawn_local},
+    time::{Instant, sleep_until},
 };
 
-use axum::body::{Body, to_bytes};
-use hdrhistogram::Histogram;
-use hyper::{Request, client::conn::http1};
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, task::JoinSet, time::sleep_until};
+/// Of how many answers one is kept, to be checked when the load is over.
+const KEPT: usize = 499;
 
 /// What a load came to.
 pub struct Outcome {
@@ -18,90 +23,151 @@ pub struct Outcome {
     pub rate: f64,
     /// How long they took, in microseconds.
     pub micros: Histogram<u64>,
+    /// Some of them, each with the place of its question.
+    pub kept: Vec<(usize, Vec<u8>)>,
 }
 
 impl Outcome {
-    /// From what every connection saw within `time`.
-    pub fn of(seen: impl IntoIterator<Item = Histogram<u64>>, time: Duration) -> Self {
-        let mut micros = histogram();
-        for histogram in seen {
-            micros.add(histogram).expect("all have the same bounds");
-        }
-        Self { rate: micros.len() as f64 / time.as_secs_f64(), micros }
-    }
-
     /// The time in milliseconds that this part of the answers took at the most.
     pub fn millis(&self, quantile: f64) -> f64 {
         self.micros.value_at_quantile(quantile) as f64 / 1_000.0
     }
 }
 
-/// An empty histogram: up to a minute, to three digits.
-pub fn histogram() -> Histogram<u64> {
+/// How a client knows where an answer ends.
+#[derive(Clone, Copy)]
+pub enum Protocol {
+    /// Status 200, and as many bytes as the head says.
+    Http,
+    /// So many bytes: every answer of a bare client of Redis has the same length.
+    Length(usize),
+}
+
+impl Protocol {
+    /// The length of the answer that begins so; `None` where that cannot be said yet.
+    fn length(self, start: &[u8]) -> Option<usize> {
+        let Self::Http = self else {
+            let Self::Length(length) = self else { unreachable!("there are two") };
+            return Some(length);
+        };
+        let head = start.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
+        let text = std::str::from_utf8(&start[..head]).expect("a head is text");
+        let shown = String::from_utf8_lossy(start);
+        assert!(text.starts_with("HTTP/1.1 200 "), "{shown}");
+        let length = text.split("\r\n").find_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            name.eq_ignore_ascii_case("content-length").then(|| value.parse::<usize>().ok())?
+        });
+        Some(head + length.expect("the head says how long the body is"))
+    }
+}
+
+/// Who is asked, and how.
+#[derive(Clone)]
+pub struct Load {
+    pub address: SocketAddr,
+    pub protocol: Protocol,
+    pub questions: Arc<Vec<Vec<u8>>>,
+    pub connections: usize,
+    pub time: Duration,
+    /// Questions a second, of all connections together; as many as are answered, where it is `None`.
+    pub rate: Option<f64>,
+}
+
+impl Load {
+    /// Asks, on a thread of its own, until the time is over.
+    pub fn run(&self) -> Outcome {
+        let load = self.clone();
+        let asking = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.expect("a thread can wait for sockets");
+            LocalSet::new().block_on(&runtime, load.converse())
+        });
+        asking.join().expect("every answer was right")
+    }
+
+    async fn converse(self) -> Outcome {
+        let load = Rc::new(self);
+        let start = Instant::now();
+        let one = |number| spawn_local(Rc::clone(&load).ask_again_and_again(number, start));
+        let conversations: Vec<_> = (0..load.connections).map(one).collect();
+        let (mut micros, mut kept) = (histogram(), Vec::new());
+        for conversation in conversations {
+            let (times, some) = conversation.await.expect("every answer was right");
+            micros.add(times).expect("all have the same bounds");
+            kept.extend(some);
+        }
+        Outcome { rate: micros.len() as f64 / load.time.as_secs_f64(), micros, kept }
+    }
+
+    async fn ask_again_and_again(
+        self: Rc<Self>,
+        number: usize,
+        start: Instant,
+    ) -> (Histogram<u64>, Vec<(usize, Vec<u8>)>) {
+        let (mut micros, mut kept) = (histogram(), Vec::new());
+        let mut line = Line::connect(&self).await;
+        let pause = self.rate.map(|rate| Duration::from_secs_f64(self.connections as f64 / rate));
+        let share = number as f64 / self.connections as f64;
+        let mut due = start + pause.unwrap_or_default().mul_f64(share);
+        let mut place = number * 7;
+        loop {
+            place = (place + 1) % self.questions.len();
+            if let Some(pause) = pause {
+                sleep_until(due).await;
+                due += pause;
+            }
+            let asked = Instant::now();
+            if asked - start >= self.time {
+                return (micros, kept);
+            }
+            // Feast's workers end after so many requests, and their connections with them.
+            let Some(answer) = line.ask(&self.questions[place], self.protocol).await else {
+                line = Line::connect(&self).await;
+                continue;
+            };
+            let took = asked.elapsed().as_micros() as u64;
+            micros.record(took.clamp(1, 60_000_000)).expect("it is within the bounds");
+            if micros.len() as usize % KEPT == 1 {
+                kept.push((place, answer.to_vec()));
+            }
+        }
+    }
+}
+
+fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000, 3).expect("the bounds are sound")
 }
 
-/// Asks on so many connections for so long, one request after the other; at `rate` requests a second
-/// all together, where one is given. Every answer has to be 200.
-pub async fn http(
-    address: SocketAddr,
-    bodies: &Arc<Vec<String>>,
-    connections: usize,
-    time: Duration,
-    rate: Option<f64>,
-) -> Outcome {
-    let pause = rate.map(|rate| Duration::from_secs_f64(connections as f64 / rate));
-    let mut tasks = JoinSet::new();
-    for connection in 0..connections {
-        let bodies = Arc::clone(bodies);
-        tasks.spawn(async move { converse(address, &bodies, connection, time, pause).await });
-    }
-    Outcome::of(tasks.join_all().await, time)
+/// A connection, and room for an answer.
+struct Line {
+    stream: TcpStream,
+    buffer: Vec<u8>,
 }
 
-async fn connect(address: SocketAddr) -> http1::SendRequest<Body> {
-    let stream = TcpStream::connect(address).await.expect("the server accepts");
-    stream.set_nodelay(true).expect("the socket can be set");
-    let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.expect("it is HTTP");
-    tokio::spawn(driver);
-    sender
-}
-
-async fn converse(
-    address: SocketAddr,
-    bodies: &[String],
-    connection: usize,
-    time: Duration,
-    pause: Option<Duration>,
-) -> Histogram<u64> {
-    let mut sender = connect(address).await;
-    let mut micros = histogram();
-    let start = Instant::now();
-    let mut due = start + pause.unwrap_or_default().mul_f64(connection as f64 / 16.0 % 1.0);
-    for body in bodies.iter().cycle().skip(connection * 7) {
-        if let Some(pause) = pause {
-            sleep_until(due.into()).await;
-            due += pause;
-        }
-        let asked = Instant::now();
-        if asked - start >= time {
-            break;
-        }
-        let request = Request::post("/get-online-features")
-            .header("host", "localhost")
-            .header("content-type", "application/json")
-            .body(Body::from(body.clone()))
-            .expect("the request is sound");
-        // Feast's workers end after so many requests, and their connections with them.
-        let Ok(answer) = sender.send_request(request).await else {
-            sender = connect(address).await;
-            continue;
-        };
-        let status = answer.status();
-        let text = to_bytes(Body::new(answer.into_body()), usize::MAX).await.expect("to its end");
-        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&text));
-        let took = asked.elapsed().as_micros() as u64;
-        micros.record(took.clamp(1, 60_000_000)).expect("it is within the bounds");
+impl Line {
+    async fn connect(load: &Load) -> Self {
+        let stream = TcpStream::connect(load.address).await.expect("the server accepts");
+        stream.set_nodelay(true).expect("the socket can be set");
+        Self { stream, buffer: vec![0; 64 << 10] }
     }
-    micros
+
+    /// The whole answer; `None` where the server ended the connection before it began with it.
+    async fn ask(&mut self, question: &[u8], protocol: Protocol) -> Option<&[u8]> {
+        self.stream.write_all(question).await.ok()?;
+        let (mut got, mut length) = (0, None);
+        while length.is_none_or(|length| got < length) {
+            if got == self.buffer.len() {
+                self.buffer.resize(got * 2, 0);
+            }
+            match self.stream.read(&mut self.buffer[got..]).await {
+                Ok(0) | Err(_) if got == 0 => return None,
+                Ok(0) | Err(_) => panic!("the server ended an answer in its midst"),
+                Ok(more) => got += more,
+            }
+            length = length.or_else(|| protocol.length(&self.buffer[..got]));
+        }
+        assert_eq!(Some(got), length, "more than an answer");
+        Some(&self.buffer[..got])
+    }
 }

@@ -1,81 +1,74 @@
-//! Online answers, side by side on this machine: ours, `feast serve`, and a bare client of Redis.
+//! Online answers, side by side on this machine: ours, `feast serve`, and the limits.
 //!
 //! `make bench-online`. The same fifty features over five views of the same 10,000 entities, asked for
-//! by the same client on the same number of connections. `UNSKEW_BENCH_SECONDS` is how long each line
-//! is measured (3 where it is not set). The ratios hold on other machines, the times do not.
+//! by the same client on the same number of connections. What each server answers is checked before
+//! and, in part, after each load: the same values, all of them there. `UNSKEW_BENCH_SECONDS` is how
+//! long each line is measured (3 where it is not set). The ratios hold on other machines, the times do
+//! not.
+//!
+//! The limits are an HTTP server that has our answer ready, and a bare client of Redis that fetches
+//! rows of our size: on as many connections as the others, a request at a time on each; and on one
+//! connection, with as many requests in one piece, which is more than any server can do that answers
+//! each by itself.
 
 mod limit;
 mod load;
 mod project;
 
-use std::{env, time::Duration};
+use std::{env, net::SocketAddr, time::Duration};
 
-use limit::Redis;
-use load::{Outcome, http};
-use project::{Project, bodies};
+use limit::{Canned, Redis};
+use load::{Load, Outcome, Protocol};
+use project::{Project, check, questions};
 
 const CONNECTIONS: usize = 16;
 
 /// How many processes Feast is served by: one for each of two cores.
 const FEAST_WORKERS: &str = "2";
 
-#[tokio::main]
-async fn main() {
-    let seconds = env::var("UNSKEW_BENCH_SECONDS").ok().and_then(|text| text.parse().ok());
-    let time = Duration::from_secs_f64(seconds.unwrap_or(3.0));
+const OURS: &str = "ours";
+const OURS_REDIS: &str = "ours, on Redis";
+const FEAST: &str = "feast serve";
+const HTTP: &str = "HTTP alone";
+const BARE: &str = "Redis alone";
+const ONE_PIECE: &str = "Redis, 16 in one";
+
+fn main() {
+    let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
     let ours = Project::new("");
-    let redis = Redis::start(&ours.path(".")).await;
-    redis.fill().await;
-    println!("{CONNECTIONS} connections, {} s a line", time.as_secs_f64());
-    println!("{:34}{:>12}{:>10}{:>10}", "", "answers/s", "p50 ms", "p99 ms");
-    let mut lines = Lines::default();
+    let redis = runtime.block_on(async {
+        let redis = Redis::start(&ours.path(".")).await;
+        redis.fill().await;
+        redis
+    });
+    let mut lines = Lines::new();
     {
         let server = ours.serve();
-        for (entities, on_demand) in cases() {
-            let bodies = bodies(entities, on_demand);
-            // The first answers make plans and warm caches.
-            http(server.address, &bodies, CONNECTIONS, time.mul_f64(0.1), None).await;
-            let outcome = http(server.address, &bodies, CONNECTIONS, time, None).await;
-            lines.add("ours", entities, on_demand, outcome);
-        }
-        let full = lines.find("ours", 1, false).rate;
-        let half =
-            http(server.address, &bodies(1, false), CONNECTIONS, time, Some(full / 2.0)).await;
-        lines.add("ours at half load", 1, false, half);
+        lines.add_cases(OURS, server.address);
+        lines.add_half_load(server.address);
     }
-    for entities in [1, 10, 100, 500] {
-        lines.add("bare Redis", entities, false, redis.fetch(entities, CONNECTIONS, time).await);
-    }
-    {
-        let server = ours.serve_feast(&redis.url, FEAST_WORKERS);
-        for (entities, on_demand) in cases() {
-            let bodies = bodies(entities, on_demand);
-            http(server.address, &bodies, CONNECTIONS, time.mul_f64(0.1), None).await;
-            let outcome = http(server.address, &bodies, CONNECTIONS, time, None).await;
-            lines.add("feast serve", entities, on_demand, outcome);
-        }
-    }
-    println!(
-        "\nratios: answers/s of ours to Feast's, p99 of Feast's to ours, answers/s of ours to bare Redis"
-    );
     for (entities, on_demand) in cases() {
-        let (ours, feast) = (
-            lines.find("ours", entities, on_demand),
-            lines.find("feast serve", entities, on_demand),
-        );
-        let bare = lines.find("bare Redis", entities, false);
-        println!(
-            "{:34}{:>12.1}{:>10.1}{:>10.2}",
-            name("", entities, on_demand),
-            ours.rate / feast.rate,
-            feast.millis(0.99) / ours.millis(0.99),
-            ours.rate / bare.rate
-        );
+        let (_, answer) = &lines.find(OURS, entities, on_demand).kept[0];
+        let head = answer.windows(4).position(|end| end == b"\r\n\r\n").expect("it has a head");
+        let server = Canned::serve(answer[head + 4..].to_vec());
+        lines.add(HTTP, entities, on_demand, &lines.http(server.address, entities, on_demand));
     }
+    for entities in ENTITIES {
+        lines.add(BARE, entities, false, &redis.load(entities, CONNECTIONS, lines.time));
+    }
+    lines.add_in_one_piece(&redis);
+    {
+        let project = Project::new(&format!("[online]\nurl = \"{}\"\n", redis.url));
+        lines.add_cases(OURS_REDIS, project.serve().address);
+    }
+    lines.add_cases(FEAST, ours.serve_feast(&redis.url, FEAST_WORKERS).address);
+    lines.show_ratios();
 }
 
+const ENTITIES: [usize; 4] = [1, 10, 100, 500];
+
 fn cases() -> impl Iterator<Item = (usize, bool)> {
-    [1, 10, 100, 500].into_iter().flat_map(|entities| [(entities, false), (entities, true)])
+    ENTITIES.into_iter().flat_map(|entities| [(entities, false), (entities, true)])
 }
 
 fn name(who: &str, entities: usize, on_demand: bool) -> String {
@@ -83,24 +76,92 @@ fn name(who: &str, entities: usize, on_demand: bool) -> String {
     format!("{who:18}{entities:>4}{on_demand}")
 }
 
-#[derive(Default)]
-struct Lines(Vec<(String, Outcome)>);
+/// What was measured.
+struct Lines {
+    time: Duration,
+    measured: Vec<(String, Outcome)>,
+}
 
 impl Lines {
-    fn add(&mut self, who: &str, entities: usize, on_demand: bool, outcome: Outcome) {
+    fn new() -> Self {
+        let seconds = env::var("UNSKEW_BENCH_SECONDS").ok().and_then(|text| text.parse().ok());
+        let time = Duration::from_secs_f64(seconds.unwrap_or(3.0));
+        println!("{CONNECTIONS} connections, {} s a line", time.as_secs_f64());
+        println!("{:34}{:>12}{:>10}{:>10}", "", "answers/s", "p50 ms", "p99 ms");
+        Self { time, measured: Vec::new() }
+    }
+
+    fn http(&self, address: SocketAddr, entities: usize, on_demand: bool) -> Load {
+        Load {
+            address,
+            protocol: Protocol::Http,
+            questions: questions(entities, on_demand),
+            connections: CONNECTIONS,
+            time: self.time,
+            rate: None,
+        }
+    }
+
+    /// Every case of a feature server, whose answers are checked.
+    fn add_cases(&mut self, who: &str, address: SocketAddr) {
+        for (entities, on_demand) in cases() {
+            let load = self.http(address, entities, on_demand);
+            // The first answers make plans and warm caches.
+            let warm = Load { time: self.time.mul_f64(0.1), ..load.clone() }.run();
+            self.add(who, entities, on_demand, &load);
+            let outcome = self.find(who, entities, on_demand);
+            for (place, answer) in warm.kept.iter().chain(&outcome.kept) {
+                check(*place, entities, on_demand, answer);
+            }
+        }
+    }
+
+    fn add_half_load(&mut self, address: SocketAddr) {
+        let rate = Some(self.find(OURS, 1, false).rate / 2.0);
+        let load = Load { rate, ..self.http(address, 1, false) };
+        self.add("ours at half load", 1, false, &load);
+    }
+
+    /// A bare client of Redis that asks for what sixteen requests ask for, in one piece.
+    fn add_in_one_piece(&mut self, redis: &Redis) {
+        let mut outcome = redis.load(CONNECTIONS, 1, self.time).run();
+        outcome.rate *= CONNECTIONS as f64;
+        self.keep(ONE_PIECE, 1, false, outcome);
+    }
+
+    fn add(&mut self, who: &str, entities: usize, on_demand: bool, load: &Load) {
+        self.keep(who, entities, on_demand, load.run());
+    }
+
+    fn keep(&mut self, who: &str, entities: usize, on_demand: bool, outcome: Outcome) {
         let name = name(who, entities, on_demand);
-        println!(
-            "{name:34}{:>12.0}{:>10.2}{:>10.2}",
-            outcome.rate,
-            outcome.millis(0.5),
-            outcome.millis(0.99)
-        );
-        self.0.push((name, outcome));
+        let (half, most) = (outcome.millis(0.5), outcome.millis(0.99));
+        println!("{name:34}{:>12.0}{half:>10.2}{most:>10.2}", outcome.rate);
+        self.measured.push((name, outcome));
     }
 
     fn find(&self, who: &str, entities: usize, on_demand: bool) -> &Outcome {
         let name = name(who, entities, on_demand);
-        let line = self.0.iter().find(|(other, _)| *other == name);
+        let line = self.measured.iter().find(|(other, _)| *other == name);
         &line.expect("every case was measured").1
+    }
+
+    fn show_ratios(&self) {
+        println!("\nanswers/s of ours to those of others, p99 of feast serve to ours");
+        println!("{:34}{:>9}{:>9}{:>9}{:>9}", "", "Feast", "p99", "HTTP", "Redis");
+        for who in [OURS, OURS_REDIS] {
+            for (entities, on_demand) in cases() {
+                let ours = self.find(who, entities, on_demand);
+                let feast = self.find(FEAST, entities, on_demand);
+                println!(
+                    "{:34}{:>9.1}{:>9.1}{:>9.2}{:>9.2}",
+                    name(who, entities, on_demand),
+                    ours.rate / feast.rate,
+                    feast.millis(0.99) / ours.millis(0.99),
+                    ours.rate / self.find(HTTP, entities, on_demand).rate,
+                    ours.rate / self.find(BARE, entities, false).rate
+                );
+            }
+        }
     }
 }

@@ -116,21 +116,65 @@ impl Project {
     }
 }
 
-/// Requests for so many entities each, with an on-demand feature or without.
-pub fn bodies(entities: usize, on_demand: bool) -> Arc<Vec<String>> {
+/// The entities of a request.
+pub fn ids(number: usize, entities: usize) -> impl Iterator<Item = i64> {
+    (0..entities as i64).map(move |row| (number as i64 * 7_919 + row * 104_729) % ENTITIES)
+}
+
+/// Requests over HTTP for so many entities each, with an on-demand feature or without.
+pub fn questions(entities: usize, on_demand: bool) -> Arc<Vec<Vec<u8>>> {
     let mut features: Vec<String> = (0..VIEWS)
         .flat_map(|view| (0..FEATURES).map(move |feature| format!("view_{view}:f{view}_{feature}")))
         .collect();
     if on_demand {
         features.push("scaled:scaled".to_owned());
     }
-    let body = |number: i64| {
-        let first = number * 7_919;
-        let ids: Vec<i64> =
-            (0..entities as i64).map(|row| (first + row * 104_729) % ENTITIES).collect();
-        json!({"features": features, "entities": {"user_id": ids}}).to_string()
+    let question = |number| {
+        let ids: Vec<i64> = ids(number, entities).collect();
+        let body = json!({"features": features, "entities": {"user_id": ids}}).to_string();
+        let head = "POST /get-online-features HTTP/1.1\r\nhost: localhost\r\n\
+                    content-type: application/json\r\n";
+        format!("{head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
     };
-    Arc::new((0..200).map(body).collect())
+    Arc::new((0..200).map(question).collect())
+}
+
+/// Whether the answer to a question has every value that was written, and all of them present.
+pub fn check(place: usize, entities: usize, on_demand: bool, answer: &[u8]) {
+    let body = answer.windows(4).position(|end| end == b"\r\n\r\n").expect("it has a head") + 4;
+    let answer: Value = serde_json::from_slice(&answer[body..]).expect("it is JSON");
+    let names = answer["metadata"]["feature_names"].as_array().expect("it names its features");
+    let column = |name: &str| {
+        let place = names.iter().position(|known| known == name).expect("the feature is there");
+        let column = &answer["results"][place];
+        assert!(
+            column["statuses"].as_array().is_some_and(|all| all.iter().all(|s| s == "PRESENT"))
+        );
+        let values = column["values"].as_array().expect("it has values");
+        values.iter().map(|value| value.as_f64().expect("it is a number")).collect::<Vec<_>>()
+    };
+    let expect = |view, feature| -> Vec<f64> {
+        ids(place, entities).map(|id| value(view, feature, id)).collect()
+    };
+    for view in 0..VIEWS {
+        for feature in 0..FEATURES {
+            assert_eq!(column(&format!("f{view}_{feature}")), expect(view, feature));
+        }
+    }
+    if on_demand {
+        let scaled: Vec<f64> = expect(0, 1).iter().map(|x| (x - 10.0) / 2.0).collect();
+        assert_eq!(column("scaled"), scaled);
+    }
+}
+
+/// Whole numbers and fractions by turns.
+fn value(view: usize, feature: usize, id: i64) -> f64 {
+    let number = number(view, feature, id) as f64;
+    if feature % 2 == 0 { number } else { number / 7.0 }
+}
+
+fn number(view: usize, feature: usize, id: i64) -> i64 {
+    (id * 31 + view as i64 * 7 + feature as i64) % 100_003
 }
 
 fn definitions() -> String {
@@ -156,7 +200,7 @@ fn definitions() -> String {
     text
 }
 
-/// A row for each entity, all at one moment: whole numbers and fractions by turns.
+/// A row for each entity, all at one moment.
 fn write_rows(path: &Path, view: usize) {
     let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..ENTITIES));
     let moment = 1_767_225_600_000_000_i64 + view as i64;
@@ -166,12 +210,11 @@ fn write_rows(path: &Path, view: usize) {
         ("event_timestamp".to_owned(), Arc::new(times.with_timezone("UTC")) as _),
     ];
     for feature in 0..FEATURES {
-        let number = |id: i64| (id * 31 + view as i64 * 7 + feature as i64) % 100_003;
+        let numbers = (0..ENTITIES).map(|id| number(view, feature, id));
+        let fractions = (0..ENTITIES).map(|id| value(view, feature, id));
         let column: ArrayRef = match feature % 2 {
-            0 => Arc::new(Int64Array::from_iter_values((0..ENTITIES).map(number))),
-            _ => Arc::new(Float64Array::from_iter_values(
-                (0..ENTITIES).map(|id| number(id) as f64 / 7.0),
-            )),
+            0 => Arc::new(Int64Array::from_iter_values(numbers)),
+            _ => Arc::new(Float64Array::from_iter_values(fractions)),
         };
         columns.push((format!("f{view}_{feature}"), column));
     }

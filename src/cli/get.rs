@@ -96,14 +96,12 @@ impl Get {
         let app = context.app()?;
         let server = FeatureServer::new(Arc::new(app.in_force().await?), app.stores()?);
         let request = Request {
-            wanted: self.wanted.wanted(),
             max_rows: self.entities.len(),
             partial: false,
             entities,
-            full_names: self.wanted.full_names(),
             event_time: self.event_time.unwrap_or_else(Timestamp::now),
         };
-        let prepared = server.prepare(&request.wanted, request.full_names)?;
+        let prepared = server.prepare(&self.wanted.wanted(), self.wanted.full_names())?;
         let answer = server.answer(&prepared, &request).await?;
         let body = answer_body(&answer, server.in_force().sequence, &Remarks::default());
         serde_json::from_slice(&body)

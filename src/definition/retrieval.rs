@@ -7,7 +7,7 @@
 //! add their features first, with defaults filled in; then the on-demand steps run, each adding
 //! its features; then the outputs are picked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Feature, FeatureView, Input, OnDemandFeatureView, State};
 use crate::{
@@ -95,6 +95,16 @@ impl<'a> Retrieval<'a> {
         let retrieval = planner.finish(outputs);
         retrieval.refuse_collisions(full_names)?;
         Ok(retrieval)
+    }
+
+    /// The features that the on-demand steps read, of stored views or of each other.
+    pub fn read_by_steps(&self) -> BTreeSet<&'a FeatureRef> {
+        let inputs = self.steps.iter().flat_map(|step| step.view.transform.inputs.values());
+        let features = inputs.filter_map(|input| match input {
+            Input::Feature(reference) => Some(reference),
+            _ => None,
+        });
+        features.collect()
     }
 
     fn refuse_collisions(&self, full_names: bool) -> Result<()> {

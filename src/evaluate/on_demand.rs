@@ -83,6 +83,24 @@ impl OnDemand {
         Ok(Self { stored: stored.collect::<Result<_>>()?, steps, transforms, turns })
     }
 
+    /// Prepares the steps of a retrieval, for whoever does not want stored features back: of these,
+    /// `working` has those that a step reads, and no others.
+    ///
+    /// # Errors
+    /// Those of [`OnDemand::new`].
+    pub fn of_steps(retrieval: &Retrieval<'_>, library: &Library) -> Result<Self> {
+        let mut all = Self::new(retrieval, library)?;
+        let read = retrieval.read_by_steps();
+        let columns: BTreeSet<String> = read.into_iter().map(ToString::to_string).collect();
+        all.stored.retain(|slot| columns.contains(&slot.column));
+        Ok(all)
+    }
+
+    /// Whether there is anything to compute besides defaults.
+    pub fn has_steps(&self) -> bool {
+        !self.steps.is_empty()
+    }
+
     /// As [`run`](Self::run), in turn with the other requests of a server.
     ///
     /// # Errors

@@ -126,17 +126,18 @@ impl Shop {
         let server = FeatureServer::new(Arc::new(in_force(VIEWS)), self.stores.clone());
         let ids = json!({"customer_id": [1, 2, 3], "product": ["tea", "tea", "tea"]});
         let request = Request {
-            wanted: Wanted::Features(vec![feature.parse().unwrap()]),
             entities: serde_json::from_value(ids).unwrap(),
-            full_names: true,
             event_time: Timestamp(i64::MAX),
             max_rows: 3,
             partial: false,
         };
-        let prepared = server.prepare(&request.wanted, request.full_names);
+        let wanted = Wanted::Features(vec![feature.parse().unwrap()]);
+        let prepared = server.prepare(&wanted, true);
         let prepared = prepared.map_err(Error::from).unwrap();
         let answer = server.answer(&prepared, &request).await.map_err(Error::from).unwrap();
-        crate::value::column_to_json(&answer.columns.last().unwrap().values).into()
+        let mut values = Vec::new();
+        answer.columns.last().unwrap().values.write(&mut values);
+        serde_json::from_slice(&values).unwrap()
     }
 }
 

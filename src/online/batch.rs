@@ -1,6 +1,6 @@
 //! Rows on their way into a store and out of it, many in one buffer.
 
-use std::{cmp::Ordering, io};
+use std::{cmp::Ordering, io, ops::Range};
 
 use super::{EntityKeys, RowVersion, ViewId, value::definition};
 
@@ -141,6 +141,17 @@ impl ReadRows {
         self.bytes.extend_from_slice(row.value);
         self.cells[view * self.keys + key] =
             Some(Cell { version: row.version, start, end: self.bytes.len() });
+    }
+
+    /// The bytes that all the values are in.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Where among the bytes the values are that [`ReadRows::view`] gives.
+    pub fn places(&self, view: usize) -> impl ExactSizeIterator<Item = Option<Range<usize>>> {
+        let cells = self.cells.iter().skip(view * self.keys).take(self.keys);
+        cells.map(|cell| cell.map(|cell| cell.start..cell.end))
     }
 
     /// What the keys have in the view at this place in the request, in the order of the keys.

@@ -68,6 +68,11 @@ impl StoredColumns {
         (0..self.fields.len()).filter_map(|column| features.get(first(column)?).cloned()).collect()
     }
 
+    /// For each feature, the place of its column.
+    pub fn places(&self) -> &[usize] {
+        &self.places
+    }
+
     /// One array for each feature, out of the columns.
     pub fn spread<'a>(&'a self, columns: &'a [ArrayRef]) -> impl Iterator<Item = ArrayRef> + 'a {
         self.places.iter().filter_map(|place| columns.get(*place).cloned())

@@ -5,12 +5,15 @@
 //!          definition under which the row was computed, the row (crate::value::RowEncoder)
 //! ```
 
+use std::{ops::Range, sync::Arc};
+
 use arrow::array::ArrayRef;
 
+use super::ReadRows;
 use crate::{
     digest::Digest,
     error::{Error, Result},
-    value::{Field, RowEncoder, RowSchema},
+    value::{Field, RowEncoder, RowPlaces, RowSchema, write_places},
 };
 
 const FORMAT: u8 = 1;
@@ -79,6 +82,50 @@ impl ValueSchema {
             }
         }
         Ok(decoder.finish())
+    }
+}
+
+/// The features of a view in the rows that a read found, where they lie in them.
+#[derive(Debug)]
+pub struct StoredFeatures {
+    read: Arc<ReadRows>,
+    places: RowPlaces,
+}
+
+impl StoredFeatures {
+    /// The features that the rows of one view have: see [`ValueSchema::decode`]. `rows` are places
+    /// in `read`; where one is `None`, nothing of the row is to be seen.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`](crate::error::Kind::Corrupt) when bytes are no value.
+    pub fn find(
+        schema: &ValueSchema,
+        read: Arc<ReadRows>,
+        rows: impl ExactSizeIterator<Item = Option<Range<usize>>>,
+    ) -> Result<Self> {
+        let mut places = schema.0.places(rows.len());
+        for row in rows {
+            match row {
+                Some(place) => {
+                    let (_, row) = split(&read.bytes()[place.clone()])?;
+                    places.push(&schema.0, place.end - row.len(), row)?;
+                }
+                None => places.push_null(),
+            }
+        }
+        Ok(Self { read, places })
+    }
+
+    /// Appends a feature as a JSON list; `missing` stands for values that are null.
+    pub fn write(&self, column: usize, missing: &[u8], out: &mut Vec<u8>) {
+        write_places(&self.places, column, self.read.bytes(), missing, out);
+    }
+
+    /// For each row, whether the feature is null in it; `None` where it is not in any row that is
+    /// there.
+    pub fn nulls(&self, column: usize) -> Option<impl ExactSizeIterator<Item = bool>> {
+        let column = self.places.has_nulls(column).then(|| self.places.column(column));
+        column.map(|rows| rows.map(|place| place.is_none()))
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use arrow::array::ArrayRef;
 
-use crate::{name::FeatureRef, time::Timestamp};
+use crate::{name::FeatureRef, online::StoredFeatures, time::Timestamp, value::write_column};
 
 /// How a value of the answer came to be; the words are Feast's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +73,32 @@ pub struct AnswerFeature {
     pub fingerprint: String,
 }
 
+/// The values of a column, as they came: nothing is made of stored ones before they are written.
+#[derive(Debug, Clone)]
+pub enum Values {
+    /// Join keys, and what a function computed.
+    Array(ArrayRef),
+    /// A feature of a stored view, by the place of its column.
+    Stored {
+        /// All that was found of the view.
+        features: Arc<StoredFeatures>,
+        /// Which of them.
+        column: usize,
+        /// What stands for null, as JSON.
+        missing: Arc<[u8]>,
+    },
+}
+
+impl Values {
+    /// Appends them as a JSON list.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Array(array) => write_column(array, out),
+            Self::Stored { features, column, missing } => features.write(*column, missing, out),
+        }
+    }
+}
+
 /// One column of an answer: a value, a status and a time for every entity row.
 #[derive(Debug)]
 pub struct AnswerColumn {
@@ -81,7 +107,7 @@ pub struct AnswerColumn {
     /// The feature; `None` for a join key.
     pub feature: Option<Arc<AnswerFeature>>,
     /// The values, defaults filled in.
-    pub values: ArrayRef,
+    pub values: Values,
     /// How each came to be, whatever default stands there.
     pub statuses: Arc<Vec<Status>>,
     /// The event time of the row each comes from; the epoch where there is none; the request's

@@ -49,7 +49,48 @@ impl ViewMeters {
     }
 }
 
-/// Records how long a stage of an answer took.
-pub fn stage(name: &'static str, since: Instant) {
-    histogram!("unskew_stage_seconds", "stage" => name).record(since.elapsed());
+/// The meters of the stages of an answer, looked up once.
+#[derive(Debug, Clone)]
+pub struct StageMeters {
+    /// Parsing the body of the request.
+    pub parse: Stage,
+    /// Waiting for a turn.
+    pub queue: Stage,
+    /// Reading the stores.
+    pub store: Stage,
+    /// Computing, and putting the columns together.
+    pub compute: Stage,
+    /// Writing the body of the answer.
+    pub write: Stage,
+}
+
+impl StageMeters {
+    /// The meters of whatever records for this process now.
+    pub fn new() -> Self {
+        let stage = |name: &'static str| Stage(histogram!("unskew_stage_seconds", "stage" => name));
+        Self {
+            parse: stage("parse"),
+            queue: stage("queue"),
+            store: stage("store"),
+            compute: stage("compute"),
+            write: stage("write"),
+        }
+    }
+}
+
+/// The meter of a stage.
+#[derive(Clone)]
+pub struct Stage(Histogram);
+
+impl std::fmt::Debug for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stage")
+    }
+}
+
+impl Stage {
+    /// Records how long it took.
+    pub fn took(&self, since: Instant) {
+        self.0.record(since.elapsed());
+    }
 }

@@ -8,6 +8,7 @@ mod prepared;
 mod request;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,11 +17,12 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-pub use answer::{Answer, AnswerColumn, AnswerFeature, Status};
+pub use answer::{Answer, AnswerColumn, AnswerFeature, Status, Values};
 pub use live::Live;
-pub use meters::stage;
+pub use meters::{Stage, StageMeters};
 pub use prepared::Prepared;
 pub use request::{Class, Refused, Request};
+pub use texts::FeatureTexts;
 
 use arrow::array::{ArrayRef, Int64Array};
 
@@ -28,6 +30,7 @@ use crate::{
     definition::retrieval::Wanted,
     error::{Error, Result},
     evaluate::InForce,
+    name::FeatureRef,
     online::{EntityKeys, Lookup, Stores, ViewId},
     value::{DataType, Field},
 };
@@ -44,7 +47,16 @@ pub struct FeatureServer {
     lists: [ArcSwap<Plans>; 2],
 }
 
-type Plans = HashMap<Arc<Wanted>, Arc<Prepared>>;
+type Plans = HashMap<Arc<FeatureTexts>, Listed>;
+
+/// The plan of a list of features.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// The plan.
+    pub prepared: Arc<Prepared>,
+    /// What of the list was passed over.
+    pub warnings: Arc<[String]>,
+}
 
 /// The most lists of features whose plans are kept: models ask for the same ones again and again.
 const MAX_LISTS: usize = 256;
@@ -107,7 +119,7 @@ impl FeatureServer {
         Prepared::new(&self.in_force, wanted, full_names)
     }
 
-    /// The plan of a request: made before for services, and kept for lists of features.
+    /// The plan of a request: for services, made before.
     ///
     /// # Errors
     /// [`Refused`] as [`Prepared::new`].
@@ -117,22 +129,38 @@ impl FeatureServer {
         {
             return Ok(Arc::clone(prepared));
         }
+        self.plan(wanted, full_names).map(Arc::new)
+    }
+
+    /// The plan of a list of features, which is kept by how the list is written; `read` says what
+    /// it means and what of it is passed over.
+    ///
+    /// # Errors
+    /// [`Refused`] as [`Prepared::new`]; those of `read`.
+    pub fn prepare_list(
+        &self,
+        list: &FeatureTexts,
+        full_names: bool,
+        read: impl FnOnce(&FeatureTexts) -> Result<(Vec<FeatureRef>, Vec<String>)>,
+    ) -> Result<Listed, Refused> {
         let plans = &self.lists[usize::from(full_names)];
-        if let Some(prepared) = plans.load().get(wanted) {
-            return Ok(Arc::clone(prepared));
+        if let Some(listed) = plans.load().get(list) {
+            return Ok(listed.clone());
         }
-        let prepared = Arc::new(self.plan(wanted, full_names)?);
-        let wanted = Arc::new(wanted.clone());
+        let (features, warnings) = read(list)?;
+        let prepared = self.prepare(&Wanted::Features(features), full_names)?;
+        let (listed, list) =
+            (Listed { prepared, warnings: warnings.into() }, Arc::new(list.clone()));
         plans.rcu(|before| {
             let mut plans = match before.len() < MAX_LISTS {
                 true => Plans::clone(before),
                 // Whoever asks for ever new lists gets no faster answers, and no more memory.
                 false => Plans::new(),
             };
-            plans.insert(Arc::clone(&wanted), Arc::clone(&prepared));
+            plans.insert(Arc::clone(&list), listed.clone());
             plans
         });
-        Ok(prepared)
+        Ok(listed)
     }
 
     /// Answers a request by its plan ([`FeatureServer::prepare`]).

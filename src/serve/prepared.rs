@@ -7,29 +7,27 @@ use std::{
 };
 
 use arrow::{
-    array::{
-        Array, ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, new_null_array,
-    },
+    array::{ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, new_null_array},
     buffer::NullBuffer,
     datatypes::{Field as ArrowField, Schema},
 };
 
 use super::{
-    Answer, AnswerColumn, AnswerFeature, Class, Refused, Status,
-    meters::{ViewMeters, stage},
+    Answer, AnswerColumn, AnswerFeature, Class, Refused, Status, Values,
+    meters::{StageMeters, ViewMeters},
     request::EntityRows,
 };
 use crate::{
     definition::{
-        FeatureView, Input, Visible,
+        Feature, FeatureView, Input, Visible,
         retrieval::{EVENT_TIME, Output, Retrieval, ViewRead, Wanted},
     },
     error::{Error, Kind, Result},
     evaluate::{Computed, InForce, OnDemand},
     name::FeatureRef,
     online::{
-        EntityKeys, FingerprintPrefix, Lookup, ReadRows, RowVersion, StoredColumns, Stores,
-        ValueSchema, ViewId, value_fingerprint,
+        EntityKeys, FingerprintPrefix, Lookup, ReadRows, RowVersion, StoredColumns, StoredFeatures,
+        Stores, ValueSchema, ViewId, value_fingerprint,
     },
     time::{Span, Timestamp},
     value::{DataType, Field},
@@ -46,8 +44,9 @@ pub struct Prepared {
     groups: Vec<Group>,
     on_demand: OnDemand,
     outputs: Vec<Target>,
-    /// The meters of the views that the outputs are of.
-    meters: BTreeMap<String, ViewMeters>,
+    /// The meters of the views that the outputs are of, in the order of their names.
+    meters: Vec<(String, ViewMeters)>,
+    stages: StageMeters,
 }
 
 #[derive(Debug)]
@@ -62,14 +61,17 @@ struct Group {
 #[derive(Debug)]
 struct StoredView {
     name: String,
+    /// The features that are read of it.
+    names: Vec<String>,
     ttl: Option<Span>,
     visible: Visible,
     /// What decides what is stored for the view now: rows under another definition are told of.
     definition: FingerprintPrefix,
     stored: StoredColumns,
     schema: ValueSchema,
-    /// The column of the working batch for each of the features: `view:feature`.
-    features: Vec<Arc<ArrowField>>,
+    /// Those of the features that on-demand steps read: which, and their columns of the working
+    /// batch, `view:feature`.
+    inputs: Vec<(usize, Arc<ArrowField>)>,
 }
 
 /// A feature of the answer.
@@ -78,9 +80,23 @@ struct Target {
     feature: Arc<AnswerFeature>,
     /// The stored views that its values come from.
     reads: BTreeSet<String>,
-    column: String,
+    origin: Origin,
     name: Arc<str>,
+    data_type: DataType,
     has_default: bool,
+    /// What stands where there is no value, as JSON: the default, or null.
+    missing: Arc<[u8]>,
+    /// The place of the meters of its view.
+    meters: usize,
+}
+
+/// Where the values of a feature come from.
+#[derive(Debug)]
+enum Origin {
+    /// A stored view, by its place among all of them, and a column of its rows.
+    Stored { view: usize, column: usize },
+    /// An on-demand step, under this name in the working batch.
+    Computed(String),
 }
 
 /// What the store had for a view.
@@ -88,6 +104,17 @@ struct Found {
     statuses: Arc<Vec<Status>>,
     event_timestamps: Arc<Vec<Timestamp>>,
     other_definition: Arc<BTreeSet<u32>>,
+    features: Arc<StoredFeatures>,
+}
+
+/// What all columns of an answer are made from.
+struct Gathered<'a> {
+    entities: &'a EntityRows,
+    /// For each stored view.
+    found: Vec<Found>,
+    /// `None` where there is nothing to compute.
+    computed: Option<Computed>,
+    unavailable: BTreeMap<String, String>,
 }
 
 impl Prepared {
@@ -104,20 +131,22 @@ impl Prepared {
                 .with_hint("set online = true in its definition, apply, and materialize it")
                 .into());
         }
-        let reads = reads(&retrieval);
-        let targets = retrieval.outputs.iter().map(|output| Target::new(output, &reads, in_force));
         let requesting = retrieval.steps.iter().filter(|step| {
             let mut inputs = step.view.transform.inputs.values();
             inputs.any(|input| matches!(input, Input::Request(..)))
         });
-        let outputs: Vec<Target> = targets.collect::<Result<_>>()?;
-        let views = outputs.iter().map(|target| target.feature.reference.view.as_str());
+        let groups = groups(&retrieval, in_force)?;
+        let of_outputs = retrieval.outputs.iter().map(|output| output.reference.view.as_str());
+        let views: BTreeSet<&str> = of_outputs.collect();
+        let planned = Planned { reads: reads(&retrieval), groups: &groups, views: &views };
+        let targets = retrieval.outputs.iter().map(|output| planned.target(output, in_force));
         Ok(Self {
-            meters: views.map(|view| (view.to_owned(), ViewMeters::new(view))).collect(),
+            outputs: targets.collect::<Result<_>>()?,
+            meters: views.iter().map(|view| ((*view).to_owned(), ViewMeters::new(view))).collect(),
+            stages: StageMeters::new(),
             request_views: requesting.map(|step| step.name.to_owned()).collect(),
-            groups: groups(&retrieval.views, in_force)?,
-            on_demand: OnDemand::new(&retrieval, &in_force.library)?,
-            outputs,
+            groups,
+            on_demand: OnDemand::of_steps(&retrieval, &in_force.library)?,
             join_keys: retrieval.join_keys,
             request: retrieval.request,
         })
@@ -130,7 +159,7 @@ impl Prepared {
 
     /// The views that the features of the answer are of.
     pub fn views(&self) -> impl Iterator<Item = &str> {
-        self.meters.keys().map(String::as_str)
+        self.meters.iter().map(|(view, _)| view.as_str())
     }
 
     /// The request columns of the entity rows, with their types.
@@ -164,8 +193,8 @@ impl Prepared {
         partial: bool,
     ) -> Result<Answer> {
         let begun = Instant::now();
-        let (mut found, mut unavailable) = (BTreeMap::new(), BTreeMap::new());
-        let mut working = Working::new(&entities);
+        let (mut found, mut unavailable) = (Vec::new(), BTreeMap::new());
+        let mut working = self.on_demand.has_steps().then(|| Working::new(&entities));
         let read = self.read(stores, &entities).await?;
         for (group, rows) in self.groups.iter().zip(read) {
             let rows = match rows {
@@ -176,16 +205,21 @@ impl Prepared {
                 }
                 rows => rows?,
             };
+            let rows = Arc::new(rows);
             for (place, view) in group.views.iter().enumerate() {
-                found.insert(view.name.as_str(), view.take(place, &rows, &entities, &mut working)?);
+                found.push(view.take(place, &rows, &entities, working.as_mut())?);
             }
         }
-        stage("store", begun);
+        self.stages.store.took(begun);
         let since = Instant::now();
-        let computed = self.on_demand.run_in_turn(working.batch()?).await?;
-        let answer = self.assemble(&entities, &found, &computed, unavailable);
-        stage("compute", since);
-        self.meters.values().for_each(|meters| meters.took(begun));
+        let computed = match working {
+            Some(working) => Some(self.on_demand.run_in_turn(working.batch()?).await?),
+            None => None,
+        };
+        let gathered = Gathered { entities: &entities, found, computed, unavailable };
+        let answer = self.assemble(gathered);
+        self.stages.compute.took(since);
+        self.meters.iter().for_each(|(_, meters)| meters.took(begun));
         answer
     }
 
@@ -209,59 +243,39 @@ impl Prepared {
         Ok(rows.collect())
     }
 
-    fn assemble(
-        &self,
-        entities: &EntityRows,
-        found: &BTreeMap<&str, Found>,
-        computed: &Computed,
-        unavailable: BTreeMap<String, String>,
-    ) -> Result<Answer> {
+    fn assemble(&self, gathered: Gathered<'_>) -> Result<Answer> {
+        let entities = gathered.entities;
         let none = Arc::new(BTreeSet::new());
         let epoch = Arc::new(vec![Timestamp(0); entities.rows]);
         let now = Arc::new(vec![entities.event_time; entities.rows]);
         let present = Arc::new(vec![Status::Present; entities.rows]);
-        let schema = computed.batch.schema_ref();
-        let mut next = 0;
         let keys =
             self.join_keys.keys().filter_map(|name| Some((name, entities.columns.get(name)?)));
-        let mut columns: Vec<AnswerColumn> = keys
-            .map(|(name, values)| AnswerColumn {
-                name: name.as_str().into(),
-                feature: None,
-                values: Arc::clone(values),
-                statuses: Arc::clone(&present),
-                event_timestamps: Arc::clone(&epoch),
-                defaulted: false,
-                computed_by_other_definition: Arc::clone(&none),
-            })
-            .collect();
+        let mut columns: Vec<AnswerColumn> =
+            Vec::with_capacity(keys.size_hint().1.unwrap_or(0) + self.outputs.len());
+        columns.extend(keys.map(|(name, values)| AnswerColumn {
+            name: name.as_str().into(),
+            feature: None,
+            values: Values::Array(Arc::clone(values)),
+            statuses: Arc::clone(&present),
+            event_timestamps: Arc::clone(&epoch),
+            defaulted: false,
+            computed_by_other_definition: Arc::clone(&none),
+        }));
         for target in &self.outputs {
-            let view = target.feature.reference.view.as_str();
-            let stored = found.get(view);
-            let mut statuses =
-                target.statuses(stored.map_or(&present, |found| &found.statuses), computed);
-            let lost = target.reads.iter().any(|view| unavailable.contains_key(view));
+            let stored = target.stored(&gathered.found);
+            let mut statuses = target.statuses(&gathered, &present);
+            let lost = target.reads.iter().any(|view| gathered.unavailable.contains_key(view));
             if lost {
                 statuses = Arc::new(vec![Status::Invalid; entities.rows]);
             }
-            // Features of a view are mostly asked for side by side.
-            let mut places = (next..schema.fields().len()).chain(0..next);
-            let place = places.find(|place| *schema.field(*place).name() == target.column);
-            let place = place.ok_or_else(|| {
-                Error::internal(format!("the working batch lacks \"{}\"", target.column))
-            })?;
-            next = place + 1;
-            if let Some(meters) = self.meters.get(view) {
+            if let Some((_, meters)) = self.meters.get(target.meters) {
                 meters.count(&statuses);
             }
             columns.push(AnswerColumn {
                 name: Arc::clone(&target.name),
                 feature: Some(Arc::clone(&target.feature)),
-                values: match lost {
-                    // No default stands for what may well be there.
-                    true => new_null_array(schema.field(place).data_type(), entities.rows),
-                    false => Arc::clone(computed.batch.column(place)),
-                },
+                values: target.values(&gathered, lost)?,
                 defaulted: !lost
                     && target.has_default
                     && statuses.iter().any(|status| *status != Status::Present),
@@ -272,54 +286,122 @@ impl Prepared {
                 ),
             });
         }
-        let errors = computed.errors.iter().flat_map(|(view, errors)| {
+        let errors = gathered.computed.iter().flat_map(|computed| &computed.errors);
+        let errors = errors.flat_map(|(view, errors)| {
             errors.iter().map(|error| (view.clone(), error.row, error.message.clone()))
         });
-        Ok(Answer { columns, errors: errors.collect(), unavailable })
+        Ok(Answer { columns, errors: errors.collect(), unavailable: gathered.unavailable })
     }
 }
 
-impl Target {
-    fn new(
-        output: &Output<'_>,
-        reads: &BTreeMap<&str, BTreeSet<String>>,
-        in_force: &InForce,
-    ) -> Result<Self> {
-        let fingerprint = in_force.fingerprints.feature(&output.reference).ok_or_else(|| {
-            Error::internal(format!("feature {} has no fingerprint", output.reference))
-        })?;
-        Ok(Self {
-            column: output.reference.to_string(),
-            reads: reads.get(output.reference.view.as_str()).cloned().unwrap_or_default(),
+/// A plan in the making: what targets are bound to.
+struct Planned<'a> {
+    /// The stored views that the features of each view come from.
+    reads: BTreeMap<&'a str, BTreeSet<String>>,
+    groups: &'a [Group],
+    /// The views of the outputs.
+    views: &'a BTreeSet<&'a str>,
+}
+
+impl Planned<'_> {
+    fn target(&self, output: &Output<'_>, in_force: &InForce) -> Result<Target> {
+        let reference = &output.reference;
+        let fingerprint = in_force
+            .fingerprints
+            .feature(reference)
+            .ok_or_else(|| Error::internal(format!("feature {reference} has no fingerprint")))?;
+        let mut stored = self.groups.iter().flat_map(|group| &group.views).enumerate();
+        let origin = match stored.find(|(_, view)| view.name == reference.view) {
+            Some((place, view)) => Origin::Stored { view: place, column: view.column(reference)? },
+            None => Origin::Computed(reference.to_string()),
+        };
+        let default = output.feature.default.as_ref();
+        let meters = self.views.iter().position(|view| *view == reference.view);
+        Ok(Target {
+            origin,
+            reads: self.reads.get(reference.view.as_str()).cloned().unwrap_or_default(),
             feature: Arc::new(AnswerFeature {
-                reference: output.reference.clone(),
+                reference: reference.clone(),
                 fingerprint: fingerprint.to_string(),
             }),
             name: output.name.as_str().into(),
-            has_default: output.feature.default.is_some(),
+            data_type: output.feature.data_type,
+            has_default: default.is_some(),
+            missing: default
+                .map_or(NULL.into(), |value| value.json().to_string().into_bytes().into()),
+            meters: meters.unwrap_or_default(),
         })
+    }
+}
+
+/// What stands for null where no default is declared.
+const NULL: &[u8] = b"null";
+
+impl Target {
+    /// What was found of the view, where it is a stored one.
+    fn stored<'a>(&self, found: &'a [Found]) -> Option<&'a Found> {
+        match self.origin {
+            Origin::Stored { view, .. } => found.get(view),
+            Origin::Computed(_) => None,
+        }
+    }
+
+    fn values(&self, gathered: &Gathered<'_>, lost: bool) -> Result<Values> {
+        if lost {
+            // No default stands for what may well be there.
+            let (data_type, rows) = (self.data_type.to_arrow(), gathered.entities.rows);
+            return Ok(Values::Array(new_null_array(&data_type, rows)));
+        }
+        let lacking = || Error::internal(format!("there is no {}", self.feature.reference));
+        match &self.origin {
+            Origin::Stored { view, column } => {
+                let found = gathered.found.get(*view).ok_or_else(lacking)?;
+                Ok(Values::Stored {
+                    features: Arc::clone(&found.features),
+                    column: *column,
+                    missing: Arc::clone(&self.missing),
+                })
+            }
+            Origin::Computed(name) => {
+                let computed = gathered.computed.as_ref();
+                let column = computed.and_then(|computed| computed.batch.column_by_name(name));
+                Ok(Values::Array(Arc::clone(column.ok_or_else(lacking)?)))
+            }
+        }
     }
 
     /// What became of each row, from how its view's row was found; the same list where nothing
     /// more is to be said.
-    fn statuses(&self, found: &Arc<Vec<Status>>, computed: &Computed) -> Arc<Vec<Status>> {
-        let mut statuses = Arc::clone(found);
-        if let Some(missing) = computed.missing.get(&self.column) {
-            let is_news = |(row, status): (usize, &Status)| {
-                *status == Status::Present && missing.is_null(row)
-            };
-            if statuses.iter().enumerate().any(is_news) {
-                let statuses: &mut Vec<Status> = Arc::make_mut(&mut statuses);
-                mark_null(statuses, missing);
+    fn statuses(&self, gathered: &Gathered<'_>, present: &Arc<Vec<Status>>) -> Arc<Vec<Status>> {
+        match (&self.origin, &gathered.computed) {
+            (Origin::Stored { view, column }, _) => {
+                let Some(found) = gathered.found.get(*view) else { return Arc::clone(present) };
+                let mut statuses = Arc::clone(&found.statuses);
+                if let Some(nulls) = found.features.nulls(*column) {
+                    mark_null(&mut statuses, nulls);
+                }
+                statuses
             }
-        }
-        for error in computed.errors.get(&self.feature.reference.view).into_iter().flatten() {
-            if let Some(status) = Arc::make_mut(&mut statuses).get_mut(error.row as usize) {
-                *status = Status::Invalid;
+            (Origin::Computed(name), Some(computed)) => {
+                let mut statuses = Arc::clone(present);
+                if let Some(missing) = computed.missing.get(name) {
+                    mark_null(&mut statuses, nulls(missing));
+                }
+                for error in computed.errors.get(&self.feature.reference.view).into_iter().flatten()
+                {
+                    if let Some(status) = Arc::make_mut(&mut statuses).get_mut(error.row as usize) {
+                        *status = Status::Invalid;
+                    }
+                }
+                statuses
             }
+            (Origin::Computed(_), None) => Arc::clone(present),
         }
-        statuses
     }
+}
+
+fn nulls(values: &NullBuffer) -> impl Iterator<Item = bool> {
+    values.iter().map(|there| !there)
 }
 
 /// The stored views that the features of each view come from, itself or by way of others.
@@ -339,9 +421,10 @@ fn reads<'a>(retrieval: &Retrieval<'a>) -> BTreeMap<&'a str, BTreeSet<String>> {
     reads
 }
 
-fn mark_null(statuses: &mut [Status], missing: &NullBuffer) {
-    for (row, status) in statuses.iter_mut().enumerate() {
-        if *status == Status::Present && missing.is_null(row) {
+fn mark_null(statuses: &mut Arc<Vec<Status>>, nulls: impl Iterator<Item = bool>) {
+    let statuses: &mut Vec<Status> = Arc::make_mut(statuses);
+    for (status, null) in statuses.iter_mut().zip(nulls) {
+        if *status == Status::Present && null {
             *status = Status::NullValue;
         }
     }
@@ -368,10 +451,11 @@ fn field(name: &str, data_type: DataType) -> Field {
     Field { name: name.to_owned(), data_type, nullable: true, documentation: String::new() }
 }
 
-fn groups(reads: &[ViewRead<'_>], in_force: &InForce) -> Result<Vec<Group>> {
+fn groups(retrieval: &Retrieval<'_>, in_force: &InForce) -> Result<Vec<Group>> {
     type Shared = (Option<String>, Vec<(String, DataType)>);
     let mut groups: BTreeMap<Shared, Vec<&ViewRead<'_>>> = BTreeMap::new();
-    for read in reads {
+    let inputs = retrieval.read_by_steps();
+    for read in &retrieval.views {
         let keys = read.join_keys.iter().map(|(name, data_type)| (name.clone(), *data_type));
         groups.entry((read.view.store.clone(), keys.collect())).or_default().push(read);
     }
@@ -382,7 +466,7 @@ fn groups(reads: &[ViewRead<'_>], in_force: &InForce) -> Result<Vec<Group>> {
             ids: reads.iter().map(|read| ViewId::of(&in_force.project, read.name)).collect(),
             views: reads
                 .iter()
-                .map(|read| StoredView::new(read, in_force))
+                .map(|read| StoredView::new(read, &inputs, in_force))
                 .collect::<Result<_>>()?,
         })
     };
@@ -419,7 +503,11 @@ impl Group {
 }
 
 impl StoredView {
-    fn new(read: &ViewRead<'_>, in_force: &InForce) -> Result<Self> {
+    fn new(
+        read: &ViewRead<'_>,
+        inputs: &BTreeSet<&FeatureRef>,
+        in_force: &InForce,
+    ) -> Result<Self> {
         let rows = in_force
             .fingerprints
             .rows(read.name)
@@ -427,7 +515,12 @@ impl StoredView {
         let features = read.features.values();
         let all = read.view.features.values();
         let all = all.map(|feature| (feature.column.as_str(), feature.data_type));
-        let column = |name: &str| format!("{}:{name}", read.name);
+        let input = |(place, (name, feature)): (usize, (&&str, &&Feature))| {
+            let reference = FeatureRef { view: read.name.to_owned(), feature: (*name).to_owned() };
+            let data_type = feature.data_type.to_arrow();
+            let field = ArrowField::new(reference.to_string(), data_type, true);
+            inputs.contains(&reference).then(|| (place, Arc::new(field)))
+        };
         let stored = StoredColumns::new(
             features.map(|feature| (feature.column.as_str(), feature.data_type)),
         );
@@ -436,55 +529,66 @@ impl StoredView {
             ttl: read.view.ttl,
             visible: visibility(read.view, in_force),
             definition: FingerprintPrefix::from(&StoredColumns::new(all).definition(&rows)?),
-            features: read
-                .features
-                .iter()
-                .map(|(name, feature)| {
-                    Arc::new(ArrowField::new(column(name), feature.data_type.to_arrow(), true))
-                })
-                .collect(),
+            names: read.features.keys().map(|name| (*name).to_owned()).collect(),
+            inputs: read.features.iter().enumerate().filter_map(input).collect(),
             schema: ValueSchema::new(stored.fields())?,
             stored,
         })
     }
 
-    /// Decodes the view's rows into the working batch, null where they cannot be seen at the
-    /// request's time.
+    /// The column of its rows that a feature is in.
+    fn column(&self, feature: &FeatureRef) -> Result<usize> {
+        let place = self.names.iter().position(|name| *name == feature.feature);
+        let column = place.and_then(|place| self.stored.places().get(place).copied());
+        column.ok_or_else(|| Error::internal(format!("feature {feature} is not read")))
+    }
+
+    /// Finds the features in the view's rows, null where they cannot be seen at the request's time,
+    /// and decodes into the working batch what on-demand steps read.
     fn take(
         &self,
         place: usize,
-        read: &ReadRows,
+        read: &Arc<ReadRows>,
         entities: &EntityRows,
-        working: &mut Working,
+        working: Option<&mut Working>,
     ) -> Result<Found> {
         let mut statuses = Vec::with_capacity(entities.rows);
         let mut event_timestamps = Vec::with_capacity(entities.rows);
         let mut other_definition = BTreeSet::new();
-        let mut values = Vec::with_capacity(entities.rows);
+        let mut seen = Vec::with_capacity(entities.rows);
         for (row, stored) in read.view(place).enumerate() {
             let status = match &stored {
                 Some(stored) => self.status(stored.version, entities.event_time),
                 None => Status::NotFound,
             };
-            let seen = stored.filter(|_| status == Status::Present);
-            if let Some(stored) = &seen
+            if let Some(stored) = &stored
+                && status == Status::Present
                 && value_fingerprint(stored.value)? != self.definition
             {
                 other_definition.insert(row as u32);
             }
             let shown = stored.filter(|_| status != Status::NotFound);
             event_timestamps.push(shown.map_or(Timestamp(0), |stored| stored.version.event));
-            values.push(seen.map(|stored| stored.value));
+            seen.push(status == Status::Present);
             statuses.push(status);
         }
-        let columns = self.schema.decode(values.into_iter())?;
-        for (name, column) in self.features.iter().zip(self.stored.spread(&columns)) {
-            working.put(Arc::clone(name), column);
+        if let Some(working) = working
+            && !self.inputs.is_empty()
+        {
+            let values = read.view(place).zip(&seen);
+            let values = values.map(|(stored, seen)| Some(stored.filter(|_| *seen)?.value));
+            let columns: Vec<_> = self.stored.spread(&self.schema.decode(values)?).collect();
+            for (place, field) in &self.inputs {
+                working.put(Arc::clone(field), Arc::clone(&columns[*place]));
+            }
         }
+        let rows = read.places(place).zip(&seen).map(|(place, seen)| place.filter(|_| *seen));
+        let features = StoredFeatures::find(&self.schema, Arc::clone(read), rows)?;
         Ok(Found {
             statuses: Arc::new(statuses),
             event_timestamps: Arc::new(event_timestamps),
             other_definition: Arc::new(other_definition),
+            features: Arc::new(features),
         })
     }
 

@@ -7,22 +7,17 @@ use serde_json::Value;
 
 use super::Prepared;
 use crate::{
-    definition::retrieval::Wanted,
     error::{Error, Kind},
     time::Timestamp,
     value::{DataType, column_from_json},
 };
 
-/// A request for features of some entities.
+/// A request for some entities, by a plan of the features.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// What is asked for.
-    pub wanted: Wanted,
     /// The entity rows, column by column: join keys and request columns, as JSON values. Columns
     /// that nothing needs are passed over.
     pub entities: BTreeMap<String, Vec<Value>>,
-    /// Whether features are called `view__feature` in the answer.
-    pub full_names: bool,
     /// The time of the request: what `event_time` is in on-demand views, and what ttl counts from.
     pub event_time: Timestamp,
     /// The most rows the request may have.

@@ -13,7 +13,6 @@ use crate::{
     name::FeatureRef,
     online::{EmbeddedOptions, EmbeddedStore, OnlineStore, UnopenedStore},
     time::Timestamp,
-    value::column_to_json,
 };
 
 const VIEWS: &str = r#"
@@ -88,10 +87,10 @@ impl Shop {
         Self { store, _folder: folder }
     }
 
-    async fn answer(&self, request: &Request) -> Result<Answer, Refused> {
+    async fn answer(&self, asked: &Asked) -> Result<Answer, Refused> {
         let server = FeatureServer::new(Arc::new(in_force(VIEWS)), (*self.store).clone().into());
-        let prepared = server.prepare(&request.wanted, request.full_names)?;
-        server.answer(&prepared, request).await
+        let prepared = server.prepare(&asked.wanted, asked.full_names)?;
+        server.answer(&prepared, &asked.request).await
     }
 }
 
@@ -115,21 +114,25 @@ fn features(names: &[&str]) -> Wanted {
     Wanted::Features(names.iter().map(|name| name.parse::<FeatureRef>().unwrap()).collect())
 }
 
-fn request(wanted: Wanted, entities: Value, event_time: i64) -> Request {
-    Request {
-        wanted,
-        entities: serde_json::from_value(entities).unwrap(),
-        full_names: false,
-        event_time: Timestamp(event_time),
-        max_rows: 3,
-        partial: false,
-    }
+struct Asked {
+    wanted: Wanted,
+    full_names: bool,
+    request: Request,
+}
+
+fn asked(wanted: Wanted, entities: Value, event_time: i64) -> Asked {
+    let entities = serde_json::from_value(entities).unwrap();
+    let event_time = Timestamp(event_time);
+    let request = Request { entities, event_time, max_rows: 3, partial: false };
+    Asked { wanted, full_names: false, request }
 }
 
 /// Each column in a line: its name, and for each row value, status and event time.
 fn told(answer: &Answer) -> Vec<String> {
     let column = |column: &AnswerColumn| {
-        let values = column_to_json(&column.values);
+        let mut values = Vec::new();
+        column.values.write(&mut values);
+        let values: Vec<Value> = serde_json::from_slice(&values).unwrap();
         let rows = values.iter().zip(&*column.statuses).zip(&*column.event_timestamps);
         let rows: Vec<String> = rows
             .map(|((value, status), time)| format!("{value} {} {}", status.as_str(), time.0))
@@ -144,7 +147,7 @@ async fn values_statuses_and_times_are_those_of_the_request_time() {
     let shop = shop().await;
     let check = async |wanted: &[&str], event_time, expected: &[&str]| {
         let ids = json!({"customer_id": [1, 2, 3]});
-        let answer = shop.answer(&request(features(wanted), ids, event_time)).await.unwrap();
+        let answer = shop.answer(&asked(features(wanted), ids, event_time)).await.unwrap();
         assert_eq!(told(&answer)[1..], *expected, "at {event_time}");
     };
     // The ttl is of 10 microseconds; both of its ends are in it.
@@ -190,9 +193,9 @@ async fn join_keys_come_first_and_features_as_they_were_asked_for() {
     let shop = shop().await;
     let entities = json!({"customer_id": ["1"], "product": ["tea"], "word": ["x"], "more": [[]]});
     let wanted = features(&["again:two", "price:price", "spend:amount", "again:one"]);
-    let mut request = request(wanted, entities, 300);
-    request.event_time = Timestamp(105);
-    let answer = shop.answer(&request).await.unwrap();
+    let mut asked = asked(wanted, entities, 300);
+    asked.request.event_time = Timestamp(105);
+    let answer = shop.answer(&asked).await.unwrap();
     assert_eq!(
         told(&answer),
         [
@@ -207,8 +210,8 @@ async fn join_keys_come_first_and_features_as_they_were_asked_for() {
     let told_of = |name: &str| answer.columns.iter().find(|column| *column.name == *name).unwrap();
     assert!(told_of("customer_id").feature.is_none());
     assert_eq!(told_of("two").feature.as_ref().unwrap().reference.to_string(), "again:two");
-    request.full_names = true;
-    let answer = shop.answer(&request).await.unwrap();
+    asked.full_names = true;
+    let answer = shop.answer(&asked).await.unwrap();
     assert_eq!(&*answer.columns[2].name, "again__two");
 }
 
@@ -216,7 +219,7 @@ async fn join_keys_come_first_and_features_as_they_were_asked_for() {
 async fn a_view_whose_join_keys_are_not_brought_has_no_rows() {
     let wanted = features(&["price:price", "spend:amount"]);
     let answer =
-        shop().await.answer(&request(wanted, json!({"customer_id": [2, 1]}), 105)).await.unwrap();
+        shop().await.answer(&asked(wanted, json!({"customer_id": [2, 1]}), 105)).await.unwrap();
     assert_eq!(
         told(&answer),
         [
@@ -231,7 +234,7 @@ async fn a_view_whose_join_keys_are_not_brought_has_no_rows() {
 async fn errors_and_defaults_are_told_beside_the_values() {
     let ids = json!({"customer_id": [1, 1, 1]});
     let wanted = features(&["three:value", "spend:total", "spend:amount"]);
-    let answer = shop().await.answer(&request(wanted, ids, 105)).await.unwrap();
+    let answer = shop().await.answer(&asked(wanted, ids, 105)).await.unwrap();
     assert_eq!(answer.errors, [("three".to_owned(), 1, "no eight".to_owned())]);
     let defaulted: Vec<bool> = answer.columns.iter().map(|column| column.defaulted).collect();
     assert_eq!(defaulted, [false, true, false, false]);
@@ -258,7 +261,7 @@ async fn rows_of_another_definition_are_told() {
     .unwrap();
     let wanted = features(&["visit:seen", "spend:amount"]);
     let ids = json!({"customer_id": [2, 1, 3]});
-    let answer = shop.answer(&request(wanted.clone(), ids.clone(), 105)).await.unwrap();
+    let answer = shop.answer(&asked(wanted.clone(), ids.clone(), 105)).await.unwrap();
     let flagged: Vec<BTreeSet<u32>> = answer
         .columns
         .iter()
@@ -266,7 +269,7 @@ async fn rows_of_another_definition_are_told() {
         .collect();
     assert_eq!(flagged, [BTreeSet::new(), BTreeSet::from([1]), BTreeSet::new()]);
     // A row that cannot be seen gives no value that could be another.
-    let answer = shop.answer(&request(wanted, ids, 99)).await.unwrap();
+    let answer = shop.answer(&asked(wanted, ids, 99)).await.unwrap();
     assert!(answer.columns.iter().all(|column| column.computed_by_other_definition.is_empty()));
 }
 
@@ -284,12 +287,12 @@ async fn a_store_that_fails_takes_only_its_views_with_it() {
     let server = FeatureServer::new(in_force, Stores::new(Arc::new(store), named));
     let entities = json!({"customer_id": [1], "word": ["x"]});
     let wanted = features(&["visit:seen", "spend:total", "again:one"]);
-    let mut request = request(wanted, entities, 105);
-    let prepared = server.prepare(&request.wanted, false).unwrap();
-    let refused = server.answer(&prepared, &request).await.unwrap_err();
+    let mut asked = asked(wanted, entities, 105);
+    let prepared = server.prepare(&asked.wanted, false).unwrap();
+    let refused = server.answer(&prepared, &asked.request).await.unwrap_err();
     assert_eq!((refused.class, refused.error.kind()), (Class::Failed, Kind::Unavailable));
-    request.partial = true;
-    let answer = server.answer(&prepared, &request).await.unwrap();
+    asked.request.partial = true;
+    let answer = server.answer(&prepared, &asked.request).await.unwrap();
     assert_eq!(
         told(&answer)[1..],
         ["seen: null NOT_FOUND 0", "total: null INVALID 0", "one: null INVALID 105"]
@@ -302,7 +305,7 @@ async fn a_store_that_fails_takes_only_its_views_with_it() {
 async fn refusals_have_a_class_and_say_what_is_wrong() {
     let shop = shop().await;
     let check = async |wanted: &Wanted, entities: Value, class: Class, expected: &str| {
-        let refused = shop.answer(&request(wanted.clone(), entities, 105)).await.unwrap_err();
+        let refused = shop.answer(&asked(wanted.clone(), entities, 105)).await.unwrap_err();
         assert_eq!((refused.class, refused.error.message()), (class, expected));
     };
     let ids = || json!({"customer_id": [1]});
@@ -383,15 +386,15 @@ async fn refusals_have_a_class_and_say_what_is_wrong() {
     )
     .await;
     // The function takes three rows, and fails as a whole otherwise.
-    let two = request(features(&["three:value"]), json!({"customer_id": [1, 2]}), 105);
+    let two = asked(features(&["three:value"]), json!({"customer_id": [1, 2]}), 105);
     assert_eq!(shop.answer(&two).await.unwrap_err().class, Class::Failed);
 }
 
 #[tokio::test]
 async fn a_service_whose_names_collide_can_be_asked_with_full_names() {
-    let mut request = request(Wanted::Service("twins".into()), json!({"customer_id": [1]}), 105);
-    request.full_names = true;
-    let answer = shop().await.answer(&request).await.unwrap();
+    let mut asked = asked(Wanted::Service("twins".into()), json!({"customer_id": [1]}), 105);
+    asked.full_names = true;
+    let answer = shop().await.answer(&asked).await.unwrap();
     assert_eq!(
         told(&answer)[1..],
         ["spend__total: 7 PRESENT 100", "renamed__total: 7 PRESENT 100"]

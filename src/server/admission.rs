@@ -32,7 +32,7 @@ use super::{Settings, error::Failure};
 use crate::{
     digest::Digest,
     error::{Error, Kind, Result},
-    serve::stage,
+    serve::Stage,
     time::Span,
 };
 
@@ -228,11 +228,12 @@ impl Admission {
     /// that a slow client has no turn.
     pub(super) async fn in_turn<T>(
         &self,
+        queue: &Stage,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         let since = Instant::now();
         let _turn = self.turn().await?;
-        stage("queue", since);
+        queue.took(since);
         timeout(self.deadline.into(), work).await.unwrap_or_else(|_| {
             let message = format!("no answer within {}", self.deadline);
             Err(Failure::overloaded(&Error::unavailable(message)))

@@ -20,7 +20,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{App, Settings, error::Failure};
-use crate::{error::Error, serve::stage};
+use crate::error::Error;
 
 /// A body of JSON.
 pub(super) struct JsonBody<T>(pub T);
@@ -29,17 +29,18 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
-        let path = request.uri().path().to_owned();
+        let path = request.uri().clone();
         refuse_other_types(request.headers())?;
         let bytes = read(request, &app.settings).await?;
         let since = Instant::now();
         let parsed = serde_json::from_slice(&bytes);
-        stage("parse", since);
+        app.stages.parse.took(since);
         match parsed {
             Ok(body) => Ok(Self(body)),
             Err(error) => {
-                let error = Error::invalid(format!("the body is not what {path} takes: {error}"))
-                    .with_hint("GET /openapi.json says what it takes");
+                let error =
+                    Error::invalid(format!("the body is not what {} takes: {error}", path.path()))
+                        .with_hint("GET /openapi.json says what it takes");
                 Err(Failure::invalid(&error))
             }
         }

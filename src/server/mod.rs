@@ -32,7 +32,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     error::{Error, Result},
-    serve::Live,
+    serve::{Live, StageMeters},
 };
 use admission::Admission;
 
@@ -52,6 +52,7 @@ struct App {
     jobs: Arc<dyn Jobs>,
     runs: Arc<runs::Runs>,
     metrics: Metrics,
+    stages: StageMeters,
     /// Whether the server was asked to stop.
     draining: Arc<AtomicBool>,
     /// What describes the routes, as JSON.
@@ -86,6 +87,7 @@ impl Server {
             jobs,
             runs: Arc::default(),
             metrics,
+            stages: StageMeters::new(),
             admission,
             draining: Arc::default(),
             paths: document.paths.paths.keys().cloned().collect(),

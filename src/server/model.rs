@@ -6,9 +6,9 @@ use utoipa::ToSchema;
 
 use super::body::Columns;
 use crate::{
-    definition::retrieval::Wanted,
     error::{Error, Result},
     name::FeatureRef,
+    serve::FeatureTexts,
     time::Timestamp,
 };
 
@@ -23,7 +23,8 @@ pub(super) struct GetOnlineFeatures {
     pub feature_service: Option<String>,
     /// Features, as `view:feature`; a version, as in `view@v2:feature`, is passed over.
     #[serde(default)]
-    pub features: Option<Vec<String>>,
+    #[schema(value_type = Option<Vec<String>>)]
+    pub features: Option<FeatureTexts>,
     /// Whether features are called `view__feature` in the answer.
     #[serde(default)]
     pub full_feature_names: bool,
@@ -40,26 +41,20 @@ pub(super) struct GetOnlineFeatures {
     pub event_time: Option<Timestamp>,
 }
 
-impl GetOnlineFeatures {
-    /// What is asked for, and what of it was passed over.
-    pub(super) fn wanted(&self) -> Result<(Wanted, Vec<String>)> {
-        if let Some(service) = &self.feature_service {
-            return Ok((Wanted::Service(service.clone()), Vec::new()));
+/// The features that a list names, and what of it was passed over.
+pub(super) fn features(list: &FeatureTexts) -> Result<(Vec<FeatureRef>, Vec<String>)> {
+    let mut warnings = Vec::new();
+    let mut feature = |text: &str| match unversioned(text) {
+        Some(plain) => {
+            warnings.push(format!(
+                "the version in {text:?} is passed over: {plain} is served as it is in force"
+            ));
+            plain.parse::<FeatureRef>()
         }
-        let mut warnings = Vec::new();
-        let mut feature = |text: &String| match unversioned(text) {
-            Some(plain) => {
-                warnings.push(format!(
-                    "the version in {text:?} is passed over: {plain} is served as it is in force"
-                ));
-                plain.parse::<FeatureRef>()
-            }
-            None => text.parse(),
-        };
-        let features = self.features.iter().flatten().map(&mut feature);
-        let features = features.collect::<Result<_>>()?;
-        Ok((Wanted::Features(features), warnings))
-    }
+        None => text.parse(),
+    };
+    let features = list.iter().map(&mut feature).collect::<Result<_>>()?;
+    Ok((features, warnings))
 }
 
 /// `view:feature` of `view@v2:feature`; `None` where there is no version.

@@ -10,7 +10,7 @@
 //! that a reader finds its columns although others were added, dropped or reordered, and takes
 //! nothing for a value that was written under another type.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use arrow::{
     array::{
@@ -254,11 +254,99 @@ impl RowSchema {
         Ok(RowEncoder { columns: self.columns.iter().map(source).collect::<Result<_>>()? })
     }
 
+    /// No rows yet of so many, to be found where they lie.
+    pub fn places(&self, rows: usize) -> RowPlaces {
+        let mut columns: Vec<_> =
+            self.columns.iter().map(|wanted| (wanted.place, wanted.data_type)).collect();
+        columns.sort_unstable_by_key(|(place, _)| *place);
+        let places = Vec::with_capacity(rows * columns.len());
+        RowPlaces { columns: columns.into_iter().map(|(_, kind)| (kind, 0)).collect(), places }
+    }
+
     /// A decoder that expects about `rows` rows.
     pub fn decoder(&self, rows: usize) -> RowDecoder<'_> {
         let builder = |wanted: &Wanted| Builder::new(wanted.data_type, rows);
         RowDecoder { columns: &self.columns, builders: self.columns.iter().map(builder).collect() }
     }
+}
+
+/// Values of rows where they lie: found and checked, and not decoded. What is only written into an
+/// answer never becomes an array.
+#[derive(Debug)]
+pub struct RowPlaces {
+    /// The type of each column, and how many rows have no value in it although they are there.
+    columns: Vec<(DataType, usize)>,
+    /// Where each value is among the bytes that hold the rows, row by row.
+    places: Vec<Option<Range<usize>>>,
+}
+
+impl RowPlaces {
+    /// Adds a row that is null in every column, and is not there.
+    pub fn push_null(&mut self) {
+        self.places.resize(self.places.len() + self.columns.len(), None);
+    }
+
+    /// Adds the row that lies at `start`; see [`RowDecoder::push`].
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Corrupt`] when the bytes are no row. The places are of no use then.
+    pub fn push(&mut self, schema: &RowSchema, start: usize, row: &[u8]) -> Result<()> {
+        let first = self.places.len();
+        self.push_null();
+        let (places, columns) = (&mut self.places[first..], &mut self.columns);
+        locate(&schema.columns, row, |wanted, found| {
+            match &found {
+                Some(place) if !is_sound(wanted.data_type, &row[place.clone()]) => {
+                    return Err(bad_bytes(wanted));
+                }
+                Some(_) => {}
+                None => columns[wanted.place].1 += 1,
+            }
+            places[wanted.place] = found.map(|place| start + place.start..start + place.end);
+            Ok(())
+        })
+    }
+
+    /// Whether a row that is there has no value in this column.
+    pub fn has_nulls(&self, column: usize) -> bool {
+        self.columns[column].1 > 0
+    }
+
+    /// The values of a column, row by row, as their places in the bytes.
+    pub fn column(&self, column: usize) -> impl ExactSizeIterator<Item = Option<Range<usize>>> {
+        self.places.iter().skip(column).step_by(self.columns.len().max(1)).cloned()
+    }
+
+    /// The type of a column.
+    pub fn data_type(&self, column: usize) -> DataType {
+        self.columns[column].0
+    }
+}
+
+/// Whether bytes are a value of a type: whether [`Builder::push`] takes them.
+fn is_sound(data_type: DataType, bytes: &[u8]) -> bool {
+    match data_type {
+        DataType::Boolean => matches!(bytes, [0 | 1]),
+        DataType::Int32 | DataType::Float32 | DataType::Date => bytes.len() == 4,
+        DataType::Int64 | DataType::Float64 | DataType::Timestamp => bytes.len() == 8,
+        DataType::Utf8 => std::str::from_utf8(bytes).is_ok(),
+        DataType::Binary => true,
+        DataType::ListFloat32 => bytes.len().is_multiple_of(4),
+        DataType::ListInt64 | DataType::ListFloat64 => bytes.len().is_multiple_of(8),
+        DataType::ListUtf8 => texts(bytes, |_| ()).is_some(),
+    }
+}
+
+/// Does something with each item of a list of texts; `None` where the bytes are none.
+pub(super) fn texts<'a>(bytes: &'a [u8], mut item: impl FnMut(&'a str)) -> Option<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (length, tail) = rest.split_first_chunk::<4>()?;
+        let (text, behind) = tail.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        item(std::str::from_utf8(text).ok()?);
+        rest = behind;
+    }
+    Some(())
 }
 
 /// Reads rows into columns.
@@ -297,29 +385,17 @@ impl RowDecoder<'_> {
     /// # Errors
     /// [`crate::error::Kind::Corrupt`] when the bytes are no row. The decoder is of no use then.
     pub fn push(&mut self, row: &[u8]) -> Result<()> {
-        // Entries and columns are both in the order of names: each is looked for where the one
-        // before was found, and only one that is missing makes for another look from the start.
-        let mut rest = row;
-        for (wanted, builder) in self.columns.iter().zip(&mut self.builders) {
-            let found = match find(rest, wanted.tag)? {
-                None => find(row, wanted.tag)?,
-                found => found,
-            };
-            let value = match found {
-                Some((value, behind)) => {
-                    rest = behind;
-                    value
+        let mut builders = self.builders.iter_mut();
+        locate(self.columns, row, |wanted, found| {
+            let Some(builder) = builders.next() else { return Ok(()) };
+            match found.map(|place| &row[place]) {
+                Some(bytes) => builder.push(bytes).ok_or_else(|| bad_bytes(wanted)),
+                None => {
+                    builder.push_null();
+                    Ok(())
                 }
-                None => None,
-            };
-            match value {
-                Some(bytes) => builder
-                    .push(bytes)
-                    .ok_or_else(|| corrupt(&format!("bad bytes for column \"{}\"", wanted.name)))?,
-                None => builder.push_null(),
             }
-        }
-        Ok(())
+        })
     }
 
     /// The columns.
@@ -333,6 +409,35 @@ impl RowDecoder<'_> {
         columns.sort_unstable_by_key(|(place, _)| *place);
         columns.into_iter().map(|(_, column)| column).collect()
     }
+}
+
+fn bad_bytes(wanted: &Wanted) -> Error {
+    corrupt(&format!("bad bytes for column \"{}\"", wanted.name))
+}
+
+/// Says of each column, in their order, where in the row its value is: nowhere, where it is null or
+/// missing.
+fn locate(
+    columns: &[Wanted],
+    row: &[u8],
+    mut tell: impl FnMut(&Wanted, Option<Range<usize>>) -> Result<()>,
+) -> Result<()> {
+    // Entries and columns are both in the order of names: each is looked for where the one before
+    // was found, and only one that is missing makes for another look from the start.
+    let mut rest = row;
+    for wanted in columns {
+        let found = match find(rest, wanted.tag)? {
+            None => find(row, wanted.tag)?,
+            found => found,
+        };
+        let value = found.and_then(|(value, behind)| {
+            rest = behind;
+            let end = row.len() - behind.len();
+            value.map(|value| end - value.len()..end)
+        });
+        tell(wanted, value)?;
+    }
+    Ok(())
 }
 
 fn corrupt(what: &str) -> Error {
@@ -463,14 +568,7 @@ impl Builder {
             Self::ListFloat32(builder) => numbers!(builder, bytes, f32),
             Self::ListFloat64(builder) => numbers!(builder, bytes, f64),
             Self::ListUtf8(builder) => {
-                let mut rest = bytes;
-                while !rest.is_empty() {
-                    let (length, tail) = rest.split_first_chunk::<4>()?;
-                    let length = u32::from_le_bytes(*length) as usize;
-                    let item = tail.get(..length)?;
-                    builder.values().append_value(std::str::from_utf8(item).ok()?);
-                    rest = &tail[length..];
-                }
+                texts(bytes, |text| builder.values().append_value(text))?;
                 builder.append(true);
             }
         }

@@ -15,11 +15,11 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 pub use arrow_types::conform;
-pub use bytes::{RowDecoder, RowEncoder, RowSchema, content_hash};
+pub use bytes::{RowDecoder, RowEncoder, RowPlaces, RowSchema, content_hash};
 pub use cell::{Cell, NAN_32, NAN_64, Row, column_from_cells, show_row};
 pub use json::{Scalar, column_from_json, column_to_json};
 pub use nan::canonical_nan;
-pub use write::{timestamp as write_timestamp, write_column};
+pub use write::{timestamp as write_timestamp, write_column, write_places};
 
 use crate::error::{Error, Result, did_you_mean};
 

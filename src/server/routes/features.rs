@@ -1,16 +1,17 @@
 //! Features, asked for.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use axum::{extract::State, http::header, response::IntoResponse};
 
 use crate::{
-    serve::{Refused, Request, stage},
+    definition::retrieval::Wanted,
+    serve::Request,
     server::{
         App, Remarks, answer_body,
         body::JsonBody,
         error::Failure,
-        model::{GetOnlineFeatures, OnlineFeatures},
+        model::{GetOnlineFeatures, OnlineFeatures, features},
     },
     time::Timestamp,
 };
@@ -31,22 +32,28 @@ pub(in crate::server) async fn get_online_features(
     JsonBody(body): JsonBody<GetOnlineFeatures>,
 ) -> Result<impl IntoResponse, Failure> {
     let server = app.live.current();
-    let (wanted, warnings) = body.wanted().map_err(Refused::from)?;
-    let remarks = Remarks { views: body.include_feature_view_version_metadata, warnings };
+    let (prepared, warnings) = match (&body.feature_service, body.features.unwrap_or_default()) {
+        (Some(service), _) => {
+            let wanted = Wanted::Service(service.clone());
+            (server.prepare(&wanted, body.full_feature_names)?, Arc::default())
+        }
+        (None, list) => {
+            let listed = server.prepare_list(&list, body.full_feature_names, features)?;
+            (listed.prepared, listed.warnings)
+        }
+    };
     let request = Request {
-        wanted,
         entities: body.entities.0,
-        full_names: body.full_feature_names,
         event_time: body.event_time.unwrap_or_else(Timestamp::now),
         max_rows: app.settings.max_rows as usize,
         partial: body.allow_partial,
     };
-    let prepared = server.prepare(&request.wanted, request.full_names)?;
     app.admission.check_views(prepared.views())?;
     let answering = async { Ok(server.answer(&prepared, &request).await?) };
-    let answer = app.admission.in_turn(answering).await?;
+    let answer = app.admission.in_turn(&app.stages.queue, answering).await?;
     let since = Instant::now();
+    let remarks = Remarks { views: body.include_feature_view_version_metadata, warnings };
     let body = answer_body(&answer, server.in_force().sequence, &remarks);
-    stage("write", since);
+    app.stages.write.took(since);
     Ok(([(header::CONTENT_TYPE, "application/json")], body))
 }

@@ -40,7 +40,7 @@ pub(in crate::server) async fn push(
         return Err(failure(error));
     }
     let writing = async { write(&app, &body.push_source_name, &body.df.0).await.map_err(failure) };
-    app.admission.in_turn(writing).await?;
+    app.admission.in_turn(&app.stages.queue, writing).await?;
     Ok(StatusCode::OK)
 }
 
@@ -74,7 +74,7 @@ pub(in crate::server) async fn write_to_online_store(
         }
     };
     let writing = async { write(&app, name, &rows).await.map_err(failure) };
-    app.admission.in_turn(writing).await?;
+    app.admission.in_turn(&app.stages.queue, writing).await?;
     Ok(Json(()))
 }
 
