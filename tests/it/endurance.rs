@@ -219,7 +219,7 @@ impl Load {
                     let before = self.changes.load(Ordering::SeqCst);
                     let answer = self.ask_once(client, place % 2 == 0).await;
                     let after = self.changes.load(Ordering::SeqCst);
-                    let there = before == after && before % 2 == 0;
+                    let there = before == after && before.is_multiple_of(2);
                     assert!(!there || answer == Answer::Whole, "{answer:?}");
                 }
             }

@@ -1,8 +1,8 @@
 //! The online store in Redis: one server, one that sentinels watch over, or a Cluster.
 //!
 //! An entity is a hash, a view is a field of it, so that one command fetches an entity's rows of
-//! all views, and a request is one round trip. Which of two rows stays is decided beside the data:
-//! see [`write`].
+//! all views, and a request is one round trip. Which of two rows stays is decided beside the data
+//! (`write.rs`).
 
 mod breaker;
 mod cluster;
