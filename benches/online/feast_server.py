@@ -72,7 +72,10 @@ def main():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    serve = [feast, "serve", "--host", "127.0.0.1", "--port", str(port), "--workers", workers, "--no-access-log"]
+    # A worker ends after 1,000 requests, as it is usually set, and another starts for seconds: here
+    # none ends, so that what is measured are answers.
+    serve = [feast, "serve", "--host", "127.0.0.1", "--port", str(port), "--workers", workers]
+    serve += ["--no-access-log", "--max-requests", str(10**9)]
     process = subprocess.Popen(serve, cwd=repository, stdout=sys.stderr, start_new_session=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

@@ -170,7 +170,7 @@ pub fn check(place: usize, entities: usize, on_demand: bool, answer: &[u8]) {
 /// Whole numbers and fractions by turns.
 fn value(view: usize, feature: usize, id: i64) -> f64 {
     let number = number(view, feature, id) as f64;
-    if feature % 2 == 0 { number } else { number / 7.0 }
+    if feature.is_multiple_of(2) { number } else { number / 7.0 }
 }
 
 fn number(view: usize, feature: usize, id: i64) -> i64 {

@@ -10,9 +10,10 @@ use arrow::{
 
 use super::binding::{Binding, bind_inputs, bind_outputs, bind_params};
 use crate::{
-    definition::OnError,
+    definition::{CallLimits, OnError},
     digest::Digest,
     error::{Error, Kind, Result, did_you_mean},
+    time::Span,
     value::{DataType, Field, Function, conform},
     wasm::{Limits, Outcome, RowError, Transform},
 };
@@ -91,6 +92,20 @@ impl Evaluation {
     /// [`Kind::Transform`] when the function fails as a whole, or for any row where the binding
     /// says so; [`Kind::Limit`] when a single row is over the limits.
     pub fn run(&self, batch: &RecordBatch) -> Result<Evaluated> {
+        self.run_within(batch, None)
+    }
+
+    /// As [`run`](Self::run), no call longer than `moment`, where that is less than its deadline.
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run).
+    pub(super) fn run_within(
+        &self,
+        batch: &RecordBatch,
+        moment: Option<Span>,
+    ) -> Result<Evaluated> {
+        let shorter = CallLimits { deadline: moment, ..CallLimits::default() };
+        let limits = self.limits.tightened(&shorter);
         let inputs = self.inputs().map(|(name, data_type)| {
             let column = conform(&self.column(batch, name)?, data_type);
             column.map_err(|error| error.context(format!("column \"{name}\"")))
@@ -100,7 +115,7 @@ impl Evaluation {
         let rows = rows.map_err(|_| Error::invalid("a batch has less than 2^32 rows"))?;
         let mut pieces = Vec::new();
         if rows > 0 {
-            self.call(&inputs, 0..rows, &mut pieces)?;
+            self.call(&limits, &inputs, 0..rows, &mut pieces)?;
         }
         self.join(pieces)
     }
@@ -141,14 +156,20 @@ impl Evaluation {
     }
 
     /// Calls the function on these rows; on each half of them where they are over a limit.
-    fn call(&self, inputs: &[ArrayRef], rows: Range<u32>, pieces: &mut Vec<Outcome>) -> Result<()> {
-        let (start, count, limits) = (rows.start as usize, rows.len(), &self.limits);
+    fn call(
+        &self,
+        limits: &Limits,
+        inputs: &[ArrayRef],
+        rows: Range<u32>,
+        pieces: &mut Vec<Outcome>,
+    ) -> Result<()> {
+        let (start, count) = (rows.start as usize, rows.len());
         let slices: Vec<_> = inputs.iter().map(|input| input.slice(start, count)).collect();
         match self.transform.call_within(limits, self.function, &self.params, &slices, count) {
             Err(error) if error.kind() == Kind::Limit && count > 1 => {
                 let middle = rows.start.midpoint(rows.end);
-                self.call(inputs, rows.start..middle, pieces)?;
-                self.call(inputs, middle..rows.end, pieces)
+                self.call(limits, inputs, rows.start..middle, pieces)?;
+                self.call(limits, inputs, middle..rows.end, pieces)
             }
             Err(error) => Err(error),
             Ok(mut outcome) => {
@@ -203,8 +224,6 @@ mod tests {
 
     use super::*;
     use crate::{
-        definition::CallLimits,
-        time::Span,
         value::Scalar,
         wasm::{
             Runtime,

@@ -15,7 +15,10 @@ use arrow::{
     datatypes::{Field as ArrowField, Schema},
 };
 
-use super::{Binding, Evaluation, Library, Turns};
+use super::{
+    Binding, Evaluation, Library,
+    turns::{Pace, Turns},
+};
 use crate::{
     definition::{
         Feature,
@@ -24,6 +27,7 @@ use crate::{
     digest::Digest,
     error::{Error, Result},
     name::FeatureRef,
+    time::Span,
     value::{DataType, conform},
     wasm::RowError,
 };
@@ -36,6 +40,7 @@ pub struct OnDemand {
     /// The transforms of the steps.
     transforms: BTreeSet<Digest>,
     turns: Arc<Turns>,
+    pace: Pace,
 }
 
 /// A feature's column in the working batch.
@@ -80,7 +85,8 @@ impl OnDemand {
         let steps = steps.collect::<Result<Vec<_>>>()?;
         let transforms = steps.iter().map(|step| step.evaluation.digest()).collect();
         let turns = Arc::clone(library.turns());
-        Ok(Self { stored: stored.collect::<Result<_>>()?, steps, transforms, turns })
+        let (stored, pace) = (stored.collect::<Result<_>>()?, Pace::default());
+        Ok(Self { stored, steps, transforms, turns, pace })
     }
 
     /// Prepares the steps of a retrieval, for whoever does not want stored features back: of these,
@@ -106,7 +112,8 @@ impl OnDemand {
     /// # Errors
     /// Those of [`Turns::run`].
     pub async fn run_in_turn(&self, working: RecordBatch) -> Result<Computed> {
-        self.turns.run(&self.transforms, || self.run(working)).await
+        let work = |moment| self.run_within(&working, moment);
+        self.turns.run_paced(&self.transforms, &self.pace, work).await
     }
 
     /// Fills defaults in and computes the on-demand views.
@@ -118,15 +125,19 @@ impl OnDemand {
     /// Those of [`Evaluation::run`]; [`crate::error::Kind::Internal`] when `working` lacks a
     /// column.
     pub fn run(&self, working: RecordBatch) -> Result<Computed> {
+        self.run_within(&working, None)
+    }
+
+    fn run_within(&self, working: &RecordBatch, moment: Option<Span>) -> Result<Computed> {
         let mut missing = BTreeMap::new();
         let mut errors = BTreeMap::new();
-        let mut columns = Columns::of(&working);
+        let mut columns = Columns::of(working);
         for slot in &self.stored {
             let raw = columns.find(&slot.column)?;
             *raw = slot.fill(Arc::clone(raw), &mut missing)?;
         }
         for step in &self.steps {
-            let evaluated = step.evaluation.run(&columns.batch()?)?;
+            let evaluated = step.evaluation.run_within(&columns.batch()?, moment)?;
             if !evaluated.errors.is_empty() {
                 errors.insert(step.view.clone(), evaluated.errors);
             }

@@ -1,14 +1,19 @@
 //! Turns: how the calls of many requests share a server.
 //!
 //! A call runs on the thread that makes it, for as long as the guest likes, up to its deadline. In
-//! a server that thread has other requests to see to. So what computes is done [`apart`], and a
-//! request waits for its turn before that, without holding a thread: so many computations at a
-//! time, and no more than its share for one transform, so that the others have turns left however
-//! slow it is.
+//! a server that thread has other requests to see to. So a request waits for its turn, without
+//! holding a thread: so many computations at a time, and no more than its share for one transform, so
+//! that the others have turns left however slow it is. Then it computes, [`apart`] from other
+//! requests unless it is done at once.
+//!
+//! To hand a thread's other work over costs more than most calls take. So a call is first made on the
+//! spot and given a moment; what has not ended by then is stopped, and made again apart, from its
+//! beginning: a call has no effects but its answer. Computations that took their time go apart
+//! directly, until one of them is quick.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -29,6 +34,29 @@ use crate::{
 /// The most computations of a server at a time, whatever the limits say: each holds a thread, and
 /// Tokio has 512 of those.
 const MOST: u32 = 256;
+
+/// How long a computation may hold a thread that has other requests to see to, before it is stopped
+/// and made again apart.
+const MOMENT: Span = Span(10_000);
+
+/// How long one takes at the most that is not sent apart the next time.
+const QUICK: Duration = Duration::from_micros(200);
+
+/// Whether a computation has taken its time lately.
+#[derive(Debug, Default)]
+pub struct Pace {
+    slow: AtomicBool,
+}
+
+impl Pace {
+    fn took(&self, time: Duration) {
+        // Read first: what is not written stays in the caches of all processors.
+        let slow = time > QUICK;
+        if self.slow.load(Relaxed) != slow {
+            self.slow.store(slow, Relaxed);
+        }
+    }
+}
 
 /// Does work that may take as long as a guest likes on this thread, while another takes over what
 /// else the thread had to do; where there is no such other, the work is simply done.
@@ -76,6 +104,44 @@ impl Turns {
         if transforms.is_empty() {
             return work();
         }
+        let _turns = self.take(transforms).await?;
+        apart(work)
+    }
+
+    /// As [`run`](Self::run), but on the spot where `pace` says that the work has been quick. It is
+    /// given how long its calls may take, where that is less than their own limits say, and may be
+    /// done twice: it has no effects.
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run).
+    pub async fn run_paced<R>(
+        &self,
+        transforms: &BTreeSet<Digest>,
+        pace: &Pace,
+        work: impl Fn(Option<Span>) -> Result<R>,
+    ) -> Result<R> {
+        if transforms.is_empty() {
+            return work(None);
+        }
+        let _turns = self.take(transforms).await?;
+        if !pace.slow.load(Relaxed) {
+            let begun = Instant::now();
+            let done = work(Some(MOMENT));
+            let took = begun.elapsed();
+            pace.took(took);
+            if done.is_ok() || took < Duration::from(MOMENT) {
+                return done;
+            }
+        }
+        apart(|| {
+            let begun = Instant::now();
+            let done = work(None);
+            pace.took(begun.elapsed());
+            done
+        })
+    }
+
+    async fn take(&self, transforms: &BTreeSet<Digest>) -> Result<Vec<SemaphorePermit<'_>>> {
         let until = Instant::now() + Duration::from_micros(self.queue_time.0.unsigned_abs());
         let shares = transforms.iter().filter_map(|digest| self.shares.get(digest));
         let mut taken = Vec::with_capacity(transforms.len() + 1);
@@ -83,7 +149,7 @@ impl Turns {
         for line in shares.chain([&self.all]) {
             taken.push(line.take(until, self.queue_time).await?);
         }
-        apart(work)
+        Ok(taken)
     }
 }
 
@@ -238,5 +304,44 @@ mod tests {
         let (turns, [slow, _]) = turns(1, Span(1_000));
         assert_eq!(turns.run(&slow, || Ok(1)).await, Ok(1));
         assert_eq!(apart(|| 2), 2);
+    }
+
+    /// Says how long it may take, and takes as long as it was told to, or its moment.
+    async fn run(turns: &Turns, pace: &Pace, time: Span) -> (Vec<Option<Span>>, Result<()>) {
+        let given = std::sync::Mutex::new(Vec::new());
+        let work = |moment: Option<Span>| {
+            given.lock().unwrap().push(moment);
+            std::thread::sleep(moment.map_or(time, |moment| moment.min(time)).into());
+            match moment.is_some_and(|moment| moment < time) {
+                true => Err(Error::transform("stopped")),
+                false => Ok(()),
+            }
+        };
+        let done = turns.run_paced(&[Digest::of(b"slow")].into(), pace, work).await;
+        (given.into_inner().unwrap(), done)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_is_not_done_at_once_is_done_apart() {
+        let (turns, _) = turns(1, Span(1_000));
+        let pace = Pace::default();
+        let long = Span(MOMENT.0 * 2);
+        assert_eq!(run(&turns, &pace, long).await, (vec![Some(MOMENT), None], Ok(())));
+        assert_eq!(run(&turns, &pace, long).await, (vec![None], Ok(())));
+        assert!(pace.slow.load(Relaxed));
+        pace.took(QUICK);
+        assert_eq!(run(&turns, &pace, Span(0)).await.0, [Some(MOMENT)]);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_fails_at_once_is_not_tried_again() {
+        let (turns, [slow, _]) = turns(1, Span(1_000));
+        let (pace, calls) = (Pace::default(), AtomicU32::new(0));
+        let work = |_| -> Result<()> {
+            calls.fetch_add(1, Relaxed);
+            Err(Error::transform("no"))
+        };
+        turns.run_paced(&slow, &pace, work).await.unwrap_err();
+        assert_eq!(calls.into_inner(), 1);
     }
 }

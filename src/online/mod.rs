@@ -27,7 +27,7 @@ pub use redis::{
     Address, Credentials, RedisOptions, RedisStore, RedisUrl, Secret, TlsOptions, Topology,
 };
 pub use stores::{Stores, UnopenedStore};
-pub use value::{FingerprintPrefix, StoredFeatures, ValueSchema, encode_value, value_fingerprint};
+pub use value::{FingerprintPrefix, FoundFeatures, ValueSchema, encode_value, value_fingerprint};
 pub use version::RowVersion;
 
 use crate::{error::Result, time::Span};

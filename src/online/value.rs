@@ -87,12 +87,12 @@ impl ValueSchema {
 
 /// The features of a view in the rows that a read found, where they lie in them.
 #[derive(Debug)]
-pub struct StoredFeatures {
+pub struct FoundFeatures {
     read: Arc<ReadRows>,
     places: RowPlaces,
 }
 
-impl StoredFeatures {
+impl FoundFeatures {
     /// The features that the rows of one view have: see [`ValueSchema::decode`]. `rows` are places
     /// in `read`; where one is `None`, nothing of the row is to be seen.
     ///

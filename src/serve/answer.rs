@@ -7,7 +7,7 @@ use std::{
 
 use arrow::array::ArrayRef;
 
-use crate::{name::FeatureRef, online::StoredFeatures, time::Timestamp, value::write_column};
+use crate::{name::FeatureRef, online::FoundFeatures, time::Timestamp, value::write_column};
 
 /// How a value of the answer came to be; the words are Feast's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub enum Values {
     /// A feature of a stored view, by the place of its column.
     Stored {
         /// All that was found of the view.
-        features: Arc<StoredFeatures>,
+        features: Arc<FoundFeatures>,
         /// Which of them.
         column: usize,
         /// What stands for null, as JSON.

@@ -66,7 +66,7 @@ pub struct StageMeters {
 
 impl StageMeters {
     /// The meters of whatever records for this process now.
-    pub fn new() -> Self {
+    pub fn look_up() -> Self {
         let stage = |name: &'static str| Stage(histogram!("unskew_stage_seconds", "stage" => name));
         Self {
             parse: stage("parse"),

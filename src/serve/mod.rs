@@ -13,9 +13,12 @@ mod texts;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
+use futures::future::join_all;
+use tokio::time::timeout;
 
 pub use answer::{Answer, AnswerColumn, AnswerFeature, Status, Values};
 pub use live::Live;
@@ -89,11 +92,9 @@ impl FeatureServer {
         &self.stores
     }
 
-    /// Asks every store for a row that no store has, and gives the errors of those that fail.
-    ///
-    /// # Errors
-    /// None in practice: the key is a sound one.
-    pub async fn failing_stores(&self) -> Result<Vec<Error>> {
+    /// Asks every store for a row that no store has, and gives the errors of those that fail or do
+    /// not answer in time.
+    pub async fn failing_stores(&self, patience: Duration) -> Vec<Error> {
         let field = Field {
             name: "is_it_there".to_owned(),
             data_type: DataType::Int64,
@@ -101,18 +102,24 @@ impl FeatureServer {
             documentation: String::new(),
         };
         let column: ArrayRef = Arc::new(Int64Array::from(vec![0]));
-        let keys = EntityKeys::encode(&[field], &[column])?;
+        let keys = match EntityKeys::encode(&[field], &[column]) {
+            Ok(keys) => keys,
+            Err(error) => return vec![error],
+        };
         let views = [ViewId::of(&self.in_force.project, "")];
         let lookup = Lookup { views: &views, keys: &keys };
-        let stores: Vec<Option<&str>> = self.stores.all().map(|(name, _)| name).collect();
-        let lookups: Vec<_> = stores.iter().map(|name| (*name, lookup)).collect();
-        let found = stores.iter().zip(self.stores.read(&lookups).await);
-        let failing = found.filter_map(|(name, rows)| match (rows, name) {
-            (Ok(_), _) => None,
-            (Err(error), Some(name)) => Some(error.context(format!("online store {name}"))),
-            (Err(error), None) => Some(error.context("the online store")),
+        let asked = self.stores.all().map(|(name, store)| async move {
+            let failed = match timeout(patience, store.read(&[lookup])).await {
+                Ok(Ok(_)) => return None,
+                Ok(Err(error)) => error,
+                Err(_) => Error::unavailable(format!("no answer within {patience:?}")),
+            };
+            Some(failed.context(match name {
+                Some(name) => format!("online store {name}"),
+                None => "the online store".to_owned(),
+            }))
         });
-        Ok(failing.collect())
+        join_all(asked).await.into_iter().flatten().collect()
     }
 
     fn plan(&self, wanted: &Wanted, full_names: bool) -> Result<Prepared, Refused> {

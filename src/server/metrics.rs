@@ -1,16 +1,18 @@
 //! What Prometheus reads.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use axum::{
-    extract::{MatchedPath, Request},
+    extract::{MatchedPath, Request, State},
     middleware::Next,
     response::Response,
 };
-use metrics::{counter, histogram};
+use metrics::{Counter, Histogram, counter, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::admission::Consumer;
@@ -69,18 +71,59 @@ impl Metrics {
     }
 }
 
+/// The meters of requests, each looked up once: there are as many as routes, statuses and configured
+/// consumers make together.
+#[derive(Default)]
+pub(super) struct RequestMeters(ArcSwap<HashMap<String, (Counter, Histogram)>>);
+
+impl RequestMeters {
+    fn saw(&self, route: &str, status: u16, consumer: &str, took: Duration) {
+        let key = format!("{route} {status} {consumer}");
+        let known = self.0.load();
+        let (count, seconds) = match known.get(&key) {
+            Some(known) => known.clone(),
+            None => self.look_up(key, route, status, consumer),
+        };
+        count.increment(1);
+        seconds.record(took);
+    }
+
+    fn look_up(
+        &self,
+        key: String,
+        route: &str,
+        status: u16,
+        consumer: &str,
+    ) -> (Counter, Histogram) {
+        let whose = [("route", route.to_owned()), ("consumer", consumer.to_owned())];
+        let seconds = histogram!("unskew_request_seconds", &whose);
+        let [route, consumer] = whose;
+        let counted = [route, ("status", status.to_string()), consumer];
+        let meters = (counter!("unskew_requests_total", &counted), seconds);
+        self.0.rcu(|before| {
+            let mut known = HashMap::clone(before);
+            known.insert(key.clone(), meters.clone());
+            known
+        });
+        meters
+    }
+}
+
 /// Counts and times every request by route, status and consumer.
-pub(super) async fn measure(request: Request, next: Next) -> Response {
+pub(super) async fn measure(
+    State(meters): State<Arc<RequestMeters>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let start = Instant::now();
-    let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let route = path.unwrap_or_else(|| "other".to_owned());
+    let path = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
-    let status = response.status().as_u16().to_string();
     let consumer = response.extensions().get::<Arc<Consumer>>();
-    let consumer: Arc<str> = consumer.map_or_else(|| "other".into(), |known| known.name().clone());
-    let labels = [("route", route.clone()), ("status", status), ("consumer", consumer.to_string())];
-    counter!("unskew_requests_total", &labels).increment(1);
-    let labels = [("route", route), ("consumer", consumer.to_string())];
-    histogram!("unskew_request_seconds", &labels).record(start.elapsed());
+    meters.saw(
+        path.as_ref().map_or("other", MatchedPath::as_str),
+        response.status().as_u16(),
+        consumer.map_or("other", |known| known.name()),
+        start.elapsed(),
+    );
     response
 }

@@ -229,7 +229,7 @@ pub(super) struct Readiness {
     pub ready: bool,
     /// The number of the registry snapshot in force.
     pub snapshot: u64,
-    /// Why not, where they cannot.
+    /// What fails: all that does, though the rest can be answered.
     pub reasons: Vec<String>,
 }
 

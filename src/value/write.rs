@@ -84,7 +84,7 @@ pub fn write_places(
             write(|bytes, out| number(bytes, i64::from_le_bytes, micros, out));
         }
         DataType::Utf8 => write(|bytes, out| json(String::from_utf8_lossy(bytes), out)),
-        DataType::Binary => write(|bytes, out| base64(bytes, out)),
+        DataType::Binary => write(base64),
         DataType::ListInt64 => write(|bytes, out| items(bytes, i64::from_le_bytes, json, out)),
         DataType::ListFloat32 => write(|bytes, out| items(bytes, f32::from_le_bytes, wide, out)),
         DataType::ListFloat64 => write(|bytes, out| items(bytes, f64::from_le_bytes, float, out)),

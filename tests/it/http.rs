@@ -326,6 +326,18 @@ fn connections_over_the_limit_wait_and_are_served() {
     drop(idle);
 }
 
+/// One team's store does not take the server from the others.
+#[test]
+fn a_store_that_fails_is_named_and_the_rest_is_ready() {
+    let (_project, server) = serving("[stores.away]\nurl = \"redis://127.0.0.1:1\"\n");
+    let (status, body) = server.get("/ready");
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, &body["ready"]), (200, &json!(true)), "{body}");
+    let reasons = body["reasons"].as_array().unwrap();
+    assert_eq!(reasons.len(), 1, "{body}");
+    assert!(reasons[0].as_str().unwrap().starts_with("online store away: "), "{body}");
+}
+
 #[test]
 fn a_server_asked_to_stop_ends_what_it_has_begun() {
     let (project, server) = serving("[server]\ndrain_delay = \"300ms\"\ndrain_timeout = \"2s\"\n");

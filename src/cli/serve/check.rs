@@ -1,6 +1,6 @@
 //! `unskew serve --check`: everything that serving takes, tried one after the other.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -59,8 +59,11 @@ pub(super) async fn run(context: &Context, listen: SocketAddr) -> Result<Verdict
     Ok(verdict)
 }
 
+/// How long a store may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 async fn answering(server: &FeatureServer) -> Result<String> {
-    match server.failing_stores().await?.into_iter().next() {
+    match server.failing_stores(PATIENCE).await.into_iter().next() {
         Some(error) => Err(error),
         None => Ok("they answer".to_owned()),
     }

@@ -1,0 +1,267 @@
+//! A retrieval plan, bound to the store and the transforms, and run.
+
+mod stored;
+mod target;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
+
+use super::{
+    Answer, AnswerColumn, Class, Refused, Status, Values,
+    meters::{StageMeters, ViewMeters},
+    request::EntityRows,
+};
+use crate::{
+    definition::{
+        Input,
+        retrieval::{Retrieval, Wanted},
+    },
+    error::{Error, Kind, Result},
+    evaluate::{Computed, InForce, OnDemand},
+    name::FeatureRef,
+    online::{Lookup, ReadRows, Stores},
+    time::Timestamp,
+    value::DataType,
+};
+use stored::{Found, Group, Working, groups};
+use target::{Planned, Target};
+
+/// The plan of a request, ready to be answered again and again.
+#[derive(Debug)]
+pub struct Prepared {
+    join_keys: BTreeMap<String, DataType>,
+    request: BTreeMap<String, DataType>,
+    /// The views that need request columns, for messages.
+    request_views: BTreeSet<String>,
+    /// The stored views, grouped by store and join keys: a group is one lookup.
+    groups: Vec<Group>,
+    on_demand: OnDemand,
+    outputs: Vec<Target>,
+    /// The meters of the views that the outputs are of, in the order of their names.
+    meters: Vec<(String, ViewMeters)>,
+    stages: StageMeters,
+}
+
+/// What all columns of an answer are made from.
+struct Gathered<'a> {
+    entities: &'a EntityRows,
+    /// For each stored view.
+    found: Vec<Found>,
+    /// `None` where there is nothing to compute.
+    computed: Option<Computed>,
+    unavailable: BTreeMap<String, String>,
+}
+
+impl Prepared {
+    /// Plans `wanted` and binds the plan.
+    ///
+    /// # Errors
+    /// [`Refused`] with a class for an unknown service, view or feature, for two equal names in
+    /// the answer, and for a view that is not online.
+    pub fn new(in_force: &InForce, wanted: &Wanted, full_names: bool) -> Result<Self, Refused> {
+        let retrieval = Retrieval::plan(&in_force.state, wanted, full_names)
+            .map_err(|error| Refused::new(classify(in_force, wanted, &error), error))?;
+        if let Some(read) = retrieval.views.iter().find(|read| !read.view.online) {
+            return Err(Error::invalid(format!("Feature view {} is not online", read.name))
+                .with_hint("set online = true in its definition, apply, and materialize it")
+                .into());
+        }
+        let requesting = retrieval.steps.iter().filter(|step| {
+            let mut inputs = step.view.transform.inputs.values();
+            inputs.any(|input| matches!(input, Input::Request(..)))
+        });
+        let groups = groups(&retrieval, in_force)?;
+        let of_outputs = retrieval.outputs.iter().map(|output| output.reference.view.as_str());
+        let views: BTreeSet<&str> = of_outputs.collect();
+        let planned = Planned { reads: reads(&retrieval), groups: &groups, views: &views };
+        let targets = retrieval.outputs.iter().map(|output| planned.target(output, in_force));
+        Ok(Self {
+            outputs: targets.collect::<Result<_>>()?,
+            meters: views.iter().map(|view| ((*view).to_owned(), ViewMeters::new(view))).collect(),
+            stages: StageMeters::look_up(),
+            request_views: requesting.map(|step| step.name.to_owned()).collect(),
+            groups,
+            on_demand: OnDemand::of_steps(&retrieval, &in_force.library)?,
+            join_keys: retrieval.join_keys,
+            request: retrieval.request,
+        })
+    }
+
+    /// The join keys of the entity rows, with their types.
+    pub fn join_keys(&self) -> &BTreeMap<String, DataType> {
+        &self.join_keys
+    }
+
+    /// The views that the features of the answer are of.
+    pub fn views(&self) -> impl Iterator<Item = &str> {
+        self.meters.iter().map(|(view, _)| view.as_str())
+    }
+
+    /// The request columns of the entity rows, with their types.
+    pub fn request(&self) -> &BTreeMap<String, DataType> {
+        &self.request
+    }
+
+    pub(in crate::serve) fn request_data_missing<'a>(
+        &self,
+        given: impl Iterator<Item = &'a String>,
+    ) -> Refused {
+        let given: BTreeSet<&String> = given.collect();
+        let missing: Vec<&String> =
+            self.request.keys().filter(|name| !given.contains(name)).collect();
+        let views: Vec<&String> = self.request_views.iter().collect();
+        let error = Error::invalid(format!(
+            "Required request data source features {missing:?} not found in the entity rows, \
+             but required by feature views {views:?}"
+        ));
+        Refused::new(Class::RequestDataNotFound, error)
+    }
+
+    /// Reads, computes and assembles.
+    ///
+    /// # Errors
+    /// Those of the store and of the transforms.
+    pub(in crate::serve) async fn answer(
+        &self,
+        stores: &Stores,
+        entities: EntityRows,
+        partial: bool,
+    ) -> Result<Answer> {
+        let begun = Instant::now();
+        let (mut found, mut unavailable) = (Vec::new(), BTreeMap::new());
+        let mut working = self.on_demand.has_steps().then(|| Working::new(&entities));
+        let read = self.read(stores, &entities).await?;
+        for (group, rows) in self.groups.iter().zip(read) {
+            let rows = match rows {
+                Err(error) if partial => {
+                    let views = group.views.iter().map(|view| view.name.clone());
+                    unavailable.extend(views.map(|view| (view, error.to_string())));
+                    ReadRows::nothing(group.ids.len(), entities.rows)
+                }
+                rows => rows?,
+            };
+            let rows = Arc::new(rows);
+            for (place, view) in group.views.iter().enumerate() {
+                found.push(view.take(place, &rows, &entities, working.as_mut())?);
+            }
+        }
+        self.stages.store.took(begun);
+        let since = Instant::now();
+        let computed = match working {
+            Some(working) => Some(self.on_demand.run_in_turn(working.batch()?).await?),
+            None => None,
+        };
+        let gathered = Gathered { entities: &entities, found, computed, unavailable };
+        let answer = self.assemble(gathered);
+        self.stages.compute.took(since);
+        self.meters.iter().for_each(|(_, meters)| meters.took(begun));
+        answer
+    }
+
+    /// What each group finds, all of them in one read; an error for the groups whose store fails.
+    async fn read(&self, stores: &Stores, entities: &EntityRows) -> Result<Vec<Result<ReadRows>>> {
+        let keys: Vec<_> =
+            self.groups.iter().map(|group| group.keys(entities)).collect::<Result<_>>()?;
+        let groups = || self.groups.iter().zip(&keys);
+        let lookups: Vec<_> = groups()
+            .filter_map(|(group, keys)| {
+                let lookup = Lookup { views: &group.ids, keys: keys.as_ref()? };
+                Some((group.store.as_deref(), lookup))
+            })
+            .collect();
+        let mut found = stores.read(&lookups).await.into_iter();
+        let rows = groups().map(|(group, keys)| match keys {
+            Some(_) => found.next().unwrap_or_else(|| Err(Error::internal("a lookup is lost"))),
+            // A view none of whose join keys the request brings has no rows for it, as in Feast.
+            None => Ok(ReadRows::nothing(group.ids.len(), entities.rows)),
+        });
+        Ok(rows.collect())
+    }
+
+    fn assemble(&self, gathered: Gathered<'_>) -> Result<Answer> {
+        let entities = gathered.entities;
+        let none = Arc::new(BTreeSet::new());
+        let epoch = Arc::new(vec![Timestamp(0); entities.rows]);
+        let now = Arc::new(vec![entities.event_time; entities.rows]);
+        let present = Arc::new(vec![Status::Present; entities.rows]);
+        let keys =
+            self.join_keys.keys().filter_map(|name| Some((name, entities.columns.get(name)?)));
+        let mut columns: Vec<AnswerColumn> =
+            Vec::with_capacity(keys.size_hint().1.unwrap_or(0) + self.outputs.len());
+        columns.extend(keys.map(|(name, values)| AnswerColumn {
+            name: name.as_str().into(),
+            feature: None,
+            values: Values::Array(Arc::clone(values)),
+            statuses: Arc::clone(&present),
+            event_timestamps: Arc::clone(&epoch),
+            defaulted: false,
+            computed_by_other_definition: Arc::clone(&none),
+        }));
+        for target in &self.outputs {
+            let stored = target.stored(&gathered.found);
+            let mut statuses = target.statuses(&gathered, &present);
+            let lost = target.reads.iter().any(|view| gathered.unavailable.contains_key(view));
+            if lost {
+                statuses = Arc::new(vec![Status::Invalid; entities.rows]);
+            }
+            if let Some((_, meters)) = self.meters.get(target.meters) {
+                meters.count(&statuses);
+            }
+            columns.push(AnswerColumn {
+                name: Arc::clone(&target.name),
+                feature: Some(Arc::clone(&target.feature)),
+                values: target.values(&gathered, lost)?,
+                defaulted: !lost
+                    && target.has_default
+                    && statuses.iter().any(|status| *status != Status::Present),
+                statuses,
+                event_timestamps: Arc::clone(stored.map_or(&now, |found| &found.event_timestamps)),
+                computed_by_other_definition: Arc::clone(
+                    stored.map_or(&none, |found| &found.other_definition),
+                ),
+            });
+        }
+        let errors = gathered.computed.iter().flat_map(|computed| &computed.errors);
+        let errors = errors.flat_map(|(view, errors)| {
+            errors.iter().map(|error| (view.clone(), error.row, error.message.clone()))
+        });
+        Ok(Answer { columns, errors: errors.collect(), unavailable: gathered.unavailable })
+    }
+}
+
+/// The stored views that the features of each view come from, itself or by way of others.
+fn reads<'a>(retrieval: &Retrieval<'a>) -> BTreeMap<&'a str, BTreeSet<String>> {
+    let stored = retrieval.views.iter().map(|read| (read.name, [read.name.to_owned()].into()));
+    let mut reads: BTreeMap<&str, BTreeSet<String>> = stored.collect();
+    // Each step comes after those it reads.
+    for step in &retrieval.steps {
+        let inputs = step.view.transform.inputs.values();
+        let views = inputs.filter_map(|input| match input {
+            Input::Feature(reference) => reads.get(reference.view.as_str()),
+            _ => None,
+        });
+        let all: BTreeSet<String> = views.flatten().cloned().collect();
+        reads.insert(step.name, all);
+    }
+    reads
+}
+
+fn classify(in_force: &InForce, wanted: &Wanted, error: &Error) -> Class {
+    let definitions = &in_force.state.definitions;
+    let unknown_view = |reference: &FeatureRef| {
+        !definitions.feature_views.contains_key(&reference.view)
+            && !definitions.on_demand_feature_views.contains_key(&reference.view)
+    };
+    match (wanted, error.kind()) {
+        (Wanted::Service(_), Kind::NotFound) => Class::FeatureServiceNotFound,
+        (Wanted::Features(list), Kind::NotFound) if list.iter().any(unknown_view) => {
+            Class::FeatureViewNotFound
+        }
+        (_, Kind::NotFound) => Class::FeatureNotFound,
+        (Wanted::Features(list), _) if list.is_empty() => Class::Invalid,
+        _ => Class::NameCollision,
+    }
+}

@@ -1,0 +1,260 @@
+//! Stored views, in groups that are looked up together.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use arrow::{
+    array::{ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray},
+    datatypes::{Field as ArrowField, Schema},
+};
+
+use crate::{
+    definition::{
+        Feature, FeatureView, Visible,
+        retrieval::{EVENT_TIME, Retrieval, ViewRead},
+    },
+    error::{Error, Result},
+    evaluate::InForce,
+    name::FeatureRef,
+    online::{
+        EntityKeys, FingerprintPrefix, FoundFeatures, ReadRows, RowVersion, StoredColumns,
+        ValueSchema, ViewId, value_fingerprint,
+    },
+    serve::{Status, request::EntityRows},
+    time::{Span, Timestamp},
+    value::{DataType, Field},
+};
+
+#[derive(Debug)]
+pub(super) struct Group {
+    /// The name of the store that the views live in.
+    pub(super) store: Option<String>,
+    pub(super) keys: Vec<Field>,
+    pub(super) ids: Vec<ViewId>,
+    pub(super) views: Vec<StoredView>,
+}
+
+#[derive(Debug)]
+pub(super) struct StoredView {
+    pub(super) name: String,
+    /// The features that are read of it.
+    names: Vec<String>,
+    ttl: Option<Span>,
+    visible: Visible,
+    /// What decides what is stored for the view now: rows under another definition are told of.
+    definition: FingerprintPrefix,
+    stored: StoredColumns,
+    schema: ValueSchema,
+    /// Those of the features that on-demand steps read: which, and their columns of the working
+    /// batch, `view:feature`.
+    inputs: Vec<(usize, Arc<ArrowField>)>,
+}
+
+/// What the store had for a view.
+pub(super) struct Found {
+    pub(super) statuses: Arc<Vec<Status>>,
+    pub(super) event_timestamps: Arc<Vec<Timestamp>>,
+    pub(super) other_definition: Arc<BTreeSet<u32>>,
+    pub(super) features: Arc<FoundFeatures>,
+}
+
+fn field(name: &str, data_type: DataType) -> Field {
+    Field { name: name.to_owned(), data_type, nullable: true, documentation: String::new() }
+}
+
+pub(super) fn groups(retrieval: &Retrieval<'_>, in_force: &InForce) -> Result<Vec<Group>> {
+    type Shared = (Option<String>, Vec<(String, DataType)>);
+    let mut groups: BTreeMap<Shared, Vec<&ViewRead<'_>>> = BTreeMap::new();
+    let inputs = retrieval.read_by_steps();
+    for read in &retrieval.views {
+        let keys = read.join_keys.iter().map(|(name, data_type)| (name.clone(), *data_type));
+        groups.entry((read.view.store.clone(), keys.collect())).or_default().push(read);
+    }
+    let group = |((store, keys), reads): (Shared, Vec<&ViewRead<'_>>)| {
+        Ok(Group {
+            store,
+            keys: keys.iter().map(|(name, data_type)| field(name, *data_type)).collect(),
+            ids: reads.iter().map(|read| ViewId::of(&in_force.project, read.name)).collect(),
+            views: reads
+                .iter()
+                .map(|read| StoredView::new(read, &inputs, in_force))
+                .collect::<Result<_>>()?,
+        })
+    };
+    groups.into_iter().map(group).collect()
+}
+
+impl Group {
+    /// The keys of the entities; `None` where the request brings none of the join keys.
+    pub(super) fn keys(&self, entities: &EntityRows) -> Result<Option<EntityKeys>> {
+        let keys = self.keys.iter().map(|key| entities.columns.get(&key.name).cloned());
+        match keys.collect::<Option<Vec<_>>>() {
+            Some(columns) => EntityKeys::encode(&self.keys, &columns).map(Some),
+            None => self.refuse_half_a_key(entities).map(|()| None),
+        }
+    }
+
+    /// An error where some of the join keys are there and others are not: a misspelt key must not
+    /// look like an entity that is not known.
+    fn refuse_half_a_key(&self, entities: &EntityRows) -> Result<()> {
+        let has = |key: &&Field| entities.columns.contains_key(&key.name);
+        let missing = self.keys.iter().find(|key| !has(key));
+        match (missing, self.keys.iter().any(|key| has(&key))) {
+            (Some(missing), true) => {
+                let views: Vec<&str> = self.views.iter().map(|view| view.name.as_str()).collect();
+                Err(Error::invalid(format!(
+                    "Join key {} is missing in the entities: {} needs all of its join keys",
+                    missing.name,
+                    views.join(", ")
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl StoredView {
+    fn new(
+        read: &ViewRead<'_>,
+        inputs: &BTreeSet<&FeatureRef>,
+        in_force: &InForce,
+    ) -> Result<Self> {
+        let rows = in_force
+            .fingerprints
+            .rows(read.name)
+            .ok_or_else(|| Error::internal(format!("view {} has no fingerprint", read.name)))?;
+        let features = read.features.values();
+        let all = read.view.features.values();
+        let all = all.map(|feature| (feature.column.as_str(), feature.data_type));
+        let input = |(place, (name, feature)): (usize, (&&str, &&Feature))| {
+            let reference = FeatureRef { view: read.name.to_owned(), feature: (*name).to_owned() };
+            let data_type = feature.data_type.to_arrow();
+            let field = ArrowField::new(reference.to_string(), data_type, true);
+            inputs.contains(&reference).then(|| (place, Arc::new(field)))
+        };
+        let stored = StoredColumns::new(
+            features.map(|feature| (feature.column.as_str(), feature.data_type)),
+        );
+        Ok(Self {
+            name: read.name.to_owned(),
+            ttl: read.view.ttl,
+            visible: visibility(read.view, in_force),
+            definition: FingerprintPrefix::from(&StoredColumns::new(all).definition(&rows)?),
+            names: read.features.keys().map(|name| (*name).to_owned()).collect(),
+            inputs: read.features.iter().enumerate().filter_map(input).collect(),
+            schema: ValueSchema::new(stored.fields())?,
+            stored,
+        })
+    }
+
+    /// The column of its rows that a feature is in.
+    pub(super) fn column(&self, feature: &FeatureRef) -> Result<usize> {
+        let place = self.names.iter().position(|name| *name == feature.feature);
+        let column = place.and_then(|place| self.stored.places().get(place).copied());
+        column.ok_or_else(|| Error::internal(format!("feature {feature} is not read")))
+    }
+
+    /// Finds the features in the view's rows, null where they cannot be seen at the request's time,
+    /// and decodes into the working batch what on-demand steps read.
+    pub(super) fn take(
+        &self,
+        place: usize,
+        read: &Arc<ReadRows>,
+        entities: &EntityRows,
+        working: Option<&mut Working>,
+    ) -> Result<Found> {
+        let mut statuses = Vec::with_capacity(entities.rows);
+        let mut event_timestamps = Vec::with_capacity(entities.rows);
+        let mut other_definition = BTreeSet::new();
+        let mut seen = Vec::with_capacity(entities.rows);
+        for (row, stored) in read.view(place).enumerate() {
+            let status = match &stored {
+                Some(stored) => self.status(stored.version, entities.event_time),
+                None => Status::NotFound,
+            };
+            if let Some(stored) = &stored
+                && status == Status::Present
+                && value_fingerprint(stored.value)? != self.definition
+            {
+                other_definition.insert(row as u32);
+            }
+            let shown = stored.filter(|_| status != Status::NotFound);
+            event_timestamps.push(shown.map_or(Timestamp(0), |stored| stored.version.event));
+            seen.push(status == Status::Present);
+            statuses.push(status);
+        }
+        if let Some(working) = working
+            && !self.inputs.is_empty()
+        {
+            let values = read.view(place).zip(&seen);
+            let values = values.map(|(stored, seen)| Some(stored.filter(|_| *seen)?.value));
+            let columns: Vec<_> = self.stored.spread(&self.schema.decode(values)?).collect();
+            for (place, field) in &self.inputs {
+                working.put(Arc::clone(field), Arc::clone(&columns[*place]));
+            }
+        }
+        let rows = read.places(place).zip(&seen).map(|(place, seen)| place.filter(|_| *seen));
+        let features = FoundFeatures::find(&self.schema, Arc::clone(read), rows)?;
+        Ok(Found {
+            statuses: Arc::new(statuses),
+            event_timestamps: Arc::new(event_timestamps),
+            other_definition: Arc::new(other_definition),
+            features: Arc::new(features),
+        })
+    }
+
+    /// Rules 1, 2 and 4 of the contract on values, for the newest row.
+    fn status(&self, version: RowVersion, now: Timestamp) -> Status {
+        let written_later = self.visible == Visible::Created
+            && version.created.is_some_and(|created| created > now);
+        let too_old = self.ttl.is_some_and(|ttl| version.event < now.saturating_sub(ttl));
+        match (version.event > now || written_later, too_old) {
+            (true, _) => Status::NotFound,
+            (false, true) => Status::OutsideMaxAge,
+            (false, false) => Status::Present,
+        }
+    }
+}
+
+fn visibility(view: &FeatureView, in_force: &InForce) -> Visible {
+    let source = in_force.state.definitions.sources.get(&view.source);
+    source.map(|source| source.visible).unwrap_or_default()
+}
+
+/// The working batch in the making.
+pub(super) struct Working {
+    rows: usize,
+    fields: Vec<Arc<ArrowField>>,
+    columns: Vec<ArrayRef>,
+}
+
+impl Working {
+    pub(super) fn new(entities: &EntityRows) -> Self {
+        let mut working = Self { rows: entities.rows, fields: Vec::new(), columns: Vec::new() };
+        for (name, column) in &entities.columns {
+            let field = ArrowField::new(name, column.data_type().clone(), true);
+            working.put(Arc::new(field), Arc::clone(column));
+        }
+        let times = TimestampMicrosecondArray::from_value(entities.event_time.0, entities.rows);
+        let field = ArrowField::new(EVENT_TIME, DataType::Timestamp.to_arrow(), true);
+        working.put(Arc::new(field), Arc::new(times.with_timezone("UTC")));
+        working
+    }
+
+    fn put(&mut self, field: Arc<ArrowField>, column: ArrayRef) {
+        self.fields.push(field);
+        self.columns.push(column);
+    }
+
+    pub(super) fn batch(self) -> Result<RecordBatch> {
+        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
+        RecordBatch::try_new_with_options(
+            Arc::new(Schema::new(self.fields)),
+            self.columns,
+            &options,
+        )
+        .map_err(|error| Error::internal(format!("the working batch is uneven: {error}")))
+    }
+}
