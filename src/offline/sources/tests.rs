@@ -388,6 +388,8 @@ fn the_pieces_of_files_are_their_rows_in_order() {
         writer.close().unwrap();
     }
     let sources = open(&folder, vec![("numbers", path("."))], "numbers").unwrap();
+    let state = sources.context().state_ref();
+    state.write().config_mut().options_mut().optimizer.repartition_file_scans = false;
     let files = block_on(sources.pieces("numbers")).unwrap();
     let sizes = files.iter().map(|(_, pieces)| pieces.iter().map(|piece| piece.rows).collect());
     let sizes: Vec<Vec<u64>> = sizes.collect();
