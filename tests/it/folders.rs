@@ -17,6 +17,7 @@ use arrow::{
     array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray},
     datatypes::Schema,
 };
+use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
 use serde_json::{Value, json};
 
 use crate::{
@@ -128,6 +129,29 @@ fn a_folder_of_parts_has_the_rows_of_one_file() {
         assert_eq!(said["content_hash"], made["content_hash"], "{input}");
         assert_eq!(parts(&project.path(&output)), pieces, "{input}");
     }
+}
+
+/// However many pieces are computed side by side, and wherever row groups end.
+#[test]
+fn the_rows_of_a_large_file_stay_in_order() {
+    let project = project(&[400_000]);
+    let file = format!("lines/{}", part(0));
+    let groups = WriterProperties::builder().set_max_row_group_row_count(Some(30_000)).build();
+    let rows = read_parquet(&project.path(&file));
+    let cut = fs::File::create(project.path("cut.parquet")).unwrap();
+    let mut writer = ArrowWriter::try_new(cut, rows.schema(), Some(groups)).unwrap();
+    writer.write(&rows).unwrap();
+    writer.close().unwrap();
+    let hash = |input: &str, threads: &str| {
+        let more = ["--threads", threads, "--batch-rows", "5000"];
+        project.json(&run(input, "out.parquet", &more))["content_hash"].clone()
+    };
+    let expected = hash(&file, "1");
+    for threads in ["1", "3", "8"] {
+        assert_eq!(hash("cut.parquet", threads), expected, "{threads}");
+    }
+    let made = read_parquet(&project.path("out.parquet"));
+    assert_eq!(made.column_by_name("sku"), rows.column_by_name("sku"));
 }
 
 #[test]
