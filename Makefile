@@ -36,13 +36,10 @@ lint: tools
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
 
-# The workspace's own code optimised, within the one profile: nothing is compiled twice.
-bench: export CARGO_PROFILE_DEV_OPT_LEVEL = 3
-bench: export CARGO_PROFILE_DEV_DEBUG_ASSERTIONS = false
+# Everything optimised, as users run it: the first time compiles the dependencies once more.
 bench: tools servers $(TARGET)/python/installed
-	cargo bench --locked --workspace --profile dev --bench runtime --bench store
+	cargo bench --locked --workspace --bench runtime --bench store
 
-# Everything optimised: the first time compiles the dependencies once more.
 bench-online: tools servers $(TARGET)/python/installed
 	cargo bench --locked --workspace --bench online
 

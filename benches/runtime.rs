@@ -1,9 +1,9 @@
 //! What the sandbox costs, in one run: six kernels against the same source compiled natively and
 //! against Python, a call of one row, and a start with many transforms.
 //!
-//! `make bench` measures what a release build would show, with the dependencies compiled as they
-//! are already. The contenders take turns, in many short rounds, and the best round of each counts:
-//! so ratios hold on a machine that does other things as well.
+//! `make bench` measures a release build, which is what users run. The contenders take turns, in many
+//! short rounds, and the best round of each counts: so ratios hold on a machine that does other
+//! things as well.
 //!
 //! The native side begins and ends with Arrow columns too: it copies them into the SDK's columns,
 //! runs the very loop that the component runs, and makes Arrow arrays of what comes out. What it

@@ -17,6 +17,7 @@ pub fn canonical_nan(column: &ArrayRef) -> ArrayRef {
                 if x.is_nan() { f32::from_bits(0x7fc0_0000) } else { x }
             },
             |x| x.is_nan(),
+            |x| x.to_bits() == 0x7fc0_0000,
             column.as_primitive::<Float32Type>(),
         ),
         DataType::Float64 => replace(
@@ -25,6 +26,7 @@ pub fn canonical_nan(column: &ArrayRef) -> ArrayRef {
                 if x.is_nan() { f64::from_bits(0x7ff8_0000_0000_0000) } else { x }
             },
             |x| x.is_nan(),
+            |x| x.to_bits() == 0x7ff8_0000_0000_0000,
             column.as_primitive::<Float64Type>(),
         ),
         DataType::List(field) if field.data_type().is_floating() => {
@@ -44,11 +46,16 @@ fn replace<T: ArrowPrimitiveType>(
     column: &ArrayRef,
     canonical: impl Fn(T::Native) -> T::Native,
     is_nan: impl Fn(&T::Native) -> bool,
+    is_canonical: impl Fn(&T::Native) -> bool,
     values: &PrimitiveArray<T>,
 ) -> ArrayRef {
+    let floats = values.values();
     // No early exit, and a test of one comparison: what the compiler turns into SIMD.
-    let any = values.values().iter().fold(false, |any, x| any | is_nan(x));
-    if any { Arc::new(values.unary::<_, T>(canonical)) } else { Arc::clone(column) }
+    let any = floats.iter().fold(false, |any, x| any | is_nan(x));
+    match any && floats.iter().any(|x| is_nan(x) && !is_canonical(x)) {
+        true => Arc::new(values.unary::<_, T>(canonical)),
+        false => Arc::clone(column),
+    }
 }
 
 #[cfg(test)]

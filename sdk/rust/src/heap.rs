@@ -275,7 +275,8 @@ mod tests {
         };
         for step in 0..50_000_u32 {
             let (mark, align) = (step as u8 | 1, 1 << next(6));
-            let size = 1 + next(1 << next(13)) as usize;
+            let most = 1 << next(13);
+            let size = 1 + next(most) as usize;
             let check = |block: *mut u8, size: usize, mark: u8| {
                 // SAFETY: the block was filled up to here.
                 let bytes = unsafe { core::slice::from_raw_parts(block, size) };

@@ -6,6 +6,7 @@ extern crate alloc;
 pub mod abi;
 mod bitmap;
 mod call;
+#[cfg(any(target_arch = "wasm32", test))]
 mod heap;
 mod input;
 mod output;
