@@ -11,9 +11,6 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::cell::Cell;
 use core::ptr;
 
-/// What a memory grows by at least.
-const STEP: usize = 512 << 10;
-
 /// A block of more bytes stays where it is when it shrinks.
 const LARGE: usize = 32 << 10;
 
@@ -176,9 +173,12 @@ unsafe impl<M: Memory> GlobalAlloc for Heap<M> {
 mod component {
     use core::arch::wasm32::{memory_grow, memory_size};
 
-    use super::{GRAIN, Heap, Memory, STEP};
+    use super::{GRAIN, Heap, Memory};
 
     const PAGE: usize = 64 << 10;
+
+    /// What memory grows by at least, in pages.
+    const STEP: usize = 8;
 
     struct Linear;
 
@@ -202,7 +202,7 @@ mod component {
                 _ => {}
             }
             let least = (start + bytes - now).div_ceil(PAGE);
-            let grown = [least.max(STEP / PAGE), least]
+            let grown = [least.max(STEP), least]
                 .into_iter()
                 .find(|pages| memory_grow::<0>(*pages) != usize::MAX)?;
             Some(now + grown * PAGE)
