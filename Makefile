@@ -36,18 +36,14 @@ lint: tools
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
 
-# The workspace's own code optimised, within the one profile: nothing is compiled twice.
-bench: export CARGO_PROFILE_DEV_OPT_LEVEL = 3
-bench: export CARGO_PROFILE_DEV_DEBUG_ASSERTIONS = false
+# Everything optimised, as users run it: the first time compiles the dependencies once more.
 bench: tools servers $(TARGET)/python/installed
-	cargo bench --locked --workspace --profile dev --bench runtime
+	cargo bench --locked --workspace --bench runtime --bench store
 
-# Everything optimised, for the clients of Redis and HTTP are most of what is measured: the first time
-# compiles the dependencies once more.
 bench-online: tools servers $(TARGET)/python/installed
-	cargo bench --locked --workspace --bench store --bench online
+	cargo bench --locked --workspace --bench online
 
-# Another profile: the dependencies are compiled again, optimised. ROWS and LINES are the sizes,
+# ROWS and LINES are the sizes,
 # MEMORY is the limit that unskew gets, RUNS how often each engine runs; benches/offline.py says more.
 ROWS ?= 1000000
 LINES ?= $(ROWS)

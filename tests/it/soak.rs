@@ -1,33 +1,45 @@
 //! Good and evil calls side by side, for a while: every good answer is right to the bit, nothing
-//! falls, memory stays as it is.
+//! falls, memory stays as it is, and good calls take hardly longer for the evil ones.
 //!
-//! `UNSKEW_SOAK_SECONDS` is how long it takes, 4 where it is not set: half of it without evil calls
-//! and half with them. What calls took is printed, and judged by people: it depends on the machine.
+//! Every call waits for its turn, as the calls of a server do. `UNSKEW_SOAK_SECONDS` is how long it
+//! takes, 4 where it is not set: in many short slices, by turns without evil calls and with them, so
+//! that whatever else the machine does weighs on both alike.
 
 use std::{
+    collections::BTreeSet,
     env, fs,
     process::Command,
     sync::Arc,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
-    thread,
     time::{Duration, Instant},
 };
 
 use arrow::array::{Array, ArrayRef, Float64Array, StringArray, TimestampMicrosecondArray};
 use hdrhistogram::Histogram;
+use tokio::task::JoinSet;
 use unskew::{
+    digest::Digest,
+    evaluate::Turns,
     time::Span,
     wasm::{Limits, Runtime, Transform, build},
 };
 
 use crate::support::checkout;
 
-const THREADS: usize = 32;
+/// How many call at the same time; each has a thread of its own while it computes.
+const CALLERS: u64 = 32;
 
 /// One call in so many is evil, where there are any.
 const EVIL: u64 = 4;
 
-/// How much the process may grow in the second half of the evil calls of a soak of a minute or more.
+/// How long a slice is without evil calls, or with them.
+const SLICE: Duration = Duration::from_millis(500);
+
+/// How much longer the slowest of a hundred good calls may take beside evil ones, in a soak of a
+/// minute or more; in a shorter one there are too few calls to tell.
+const SLOWER: f64 = 2.0;
+
+/// How much the process may grow in the second half of a soak of a minute or more.
 const GROWTH: u64 = 48 << 20;
 
 /// How much more it may grow in a shorter one: what the pool keeps mapped for calls to come, which
@@ -42,6 +54,7 @@ struct Good {
     inputs: Vec<ArrayRef>,
     rows: usize,
     expected: Vec<ArrayRef>,
+    turn: BTreeSet<Digest>,
 }
 
 impl Good {
@@ -57,7 +70,8 @@ impl Good {
         let function = transform.function(function).unwrap();
         let rows = inputs[0].len();
         let expected = transform.call(function, &params, &inputs, rows).unwrap().columns;
-        Self { transform, function, params, inputs, rows, expected }
+        let turn = BTreeSet::from([transform.digest()]);
+        Self { transform, function, params, inputs, rows, expected, turn }
     }
 
     /// Calls it and compares, bit for bit.
@@ -102,6 +116,7 @@ struct Evil {
     limits: Limits,
     x: ArrayRef,
     s: ArrayRef,
+    turn: BTreeSet<Digest>,
 }
 
 impl Evil {
@@ -128,83 +143,142 @@ fn good_calls_are_right_whatever_evil_ones_do() {
     println!("{said}");
 }
 
+/// The calls there are, and the turns they wait for.
+struct Server {
+    good: Vec<Good>,
+    evil: Evil,
+    turns: Turns,
+}
+
+impl Server {
+    fn new() -> Self {
+        let limits = Limits { deadline: Span(60_000_000), ..Limits::default() };
+        let runtime = Runtime::new(limits.clone(), None).unwrap();
+        let good = good(&runtime);
+        let evil = build(&checkout().join("transforms/evil")).unwrap().component;
+        let evil = runtime.load(&evil).unwrap();
+        let digests = good.iter().map(|good| good.transform.digest()).chain([evil.digest()]);
+        let turns = Turns::new(&limits, digests);
+        let evil = Evil {
+            turn: BTreeSet::from([evil.digest()]),
+            transform: evil,
+            // So that they are over soon. A deadline is time by the clock: good calls have one that
+            // also holds where a machine is busy with other things.
+            limits: Limits { deadline: Span(50_000), memory_bytes: 64 << 20, ..limits },
+            x: Arc::new(Float64Array::from(vec![1.0, 2.0, 3.0])),
+            s: Arc::new(StringArray::from(vec!["a", "b", "c"])),
+        };
+        Self { good, evil, turns }
+    }
+
+    /// One good call, with the time it takes to get a turn.
+    async fn call_good(&self, random: u64) -> Duration {
+        let good = &self.good[random as usize % self.good.len()];
+        let started = Instant::now();
+        let work = || {
+            good.check();
+            Ok(())
+        };
+        self.turns.run(&good.turn, work).await.expect("a good call gets a turn");
+        started.elapsed()
+    }
+
+    /// One evil call, or none where too many wait already.
+    async fn call_evil(&self, random: u64) {
+        let work = || {
+            self.evil.call(random);
+            Ok(())
+        };
+        let _ = self.turns.run(&self.evil.turn, work).await;
+    }
+}
+
 #[test]
 #[ignore = "run by the soak, in a process of its own, whose memory is measured"]
 fn soak_in_a_child() {
     let seconds = env::var("UNSKEW_SOAK_SECONDS").map_or(4.0, |text| text.parse().unwrap());
-    let limits = Limits { deadline: Span(60_000_000), ..Limits::default() };
-    let runtime = Runtime::new(limits.clone(), None).unwrap();
-    let good = good(&runtime);
-    let evil = build(&checkout().join("transforms/evil")).unwrap().component;
-    let evil = Evil {
-        transform: runtime.load(&evil).unwrap(),
-        // So that they are over soon. A deadline is time by the clock: good calls have one that
-        // also holds where a machine is busy with other things.
-        limits: Limits { deadline: Span(50_000), memory_bytes: 64 << 20, ..limits },
-        x: Arc::new(Float64Array::from(vec![1.0, 2.0, 3.0])),
-        s: Arc::new(StringArray::from(vec!["a", "b", "c"])),
-    };
-    let half = Duration::from_secs_f64(seconds / 2.0);
-    print("without evil calls", &run(&good, None, half));
-    print("with evil calls", &run(&good, Some(&evil), half.div_f64(2.0)));
-    let before = resident();
-    print("with evil calls", &run(&good, Some(&evil), half.div_f64(2.0)));
+    let long = seconds >= 60.0;
+    let server = Arc::new(Server::new());
+    let threads = tokio::runtime::Runtime::new().unwrap();
+    let (mut without, mut with) = (Ran::new(), Ran::new());
+    let slices = (seconds / SLICE.as_secs_f64() / 2.0).ceil() as u32;
+    let mut before = 0;
+    for slice in 0..slices {
+        if slice == slices / 2 {
+            before = resident();
+        }
+        threads.block_on(run(&server, slice, false, &mut without));
+        threads.block_on(run(&server, slice, true, &mut with));
+    }
     let after = resident();
+    without.print("without evil calls");
+    with.print("with evil calls");
     println!("memory: {} MiB, then {} MiB", before >> 20, after >> 20);
-    let growth = if seconds < 60.0 { GROWTH + POOL } else { GROWTH };
+    let slower = with.worst() as f64 / without.worst().max(1) as f64;
+    println!("99th percentile with evil calls to that without: {slower:.2}");
+    let growth = if long { GROWTH } else { GROWTH + POOL };
     assert!(after < before + growth, "memory grew from {before} to {after} bytes");
+    assert!(!long || slower <= SLOWER, "good calls take {slower:.2} times as long");
 }
 
-/// What the good calls took, in microseconds, and how many evil ones there were.
+/// What good calls took, in microseconds, and how many evil ones there were.
 struct Ran {
     good: Histogram<u64>,
     evil: u64,
 }
 
-fn run(good: &[Good], evil: Option<&Evil>, time: Duration) -> Ran {
-    let end = Instant::now() + time;
-    let evil_calls = AtomicU64::new(0);
-    let worker = &|seed: u64| {
-        let mut took = Histogram::new(3).unwrap();
-        let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        while Instant::now() < end {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            match evil.filter(|_| (random >> 8).is_multiple_of(EVIL)) {
-                Some(evil) => {
-                    evil.call(random >> 16);
-                    evil_calls.fetch_add(1, Relaxed);
-                }
-                None => {
-                    let started = Instant::now();
-                    good[(random >> 16) as usize % good.len()].check();
-                    took.saturating_record(started.elapsed().as_micros() as u64);
-                }
-            }
-        }
-        took
-    };
-    let mut total = Histogram::new(3).unwrap();
-    thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..THREADS).map(|seed| scope.spawn(move || worker(seed as u64 + 1))).collect();
-        for thread in threads {
-            total.add(thread.join().unwrap()).unwrap();
-        }
-    });
-    Ran { good: total, evil: evil_calls.into_inner() }
+impl Ran {
+    fn new() -> Self {
+        Self { good: Histogram::new(3).unwrap(), evil: 0 }
+    }
+
+    /// What 99 of a hundred good calls did not take longer than.
+    fn worst(&self) -> u64 {
+        self.good.value_at_quantile(0.99)
+    }
+
+    fn print(&self, what: &str) {
+        println!(
+            "{what}: {} good calls, p50 {} µs, p99 {} µs, at most {} µs; {} evil calls",
+            self.good.len(),
+            self.good.value_at_quantile(0.5),
+            self.worst(),
+            self.good.max(),
+            self.evil
+        );
+    }
 }
 
-fn print(what: &str, ran: &Ran) {
-    println!(
-        "{what}: {} good calls, p50 {} µs, p99 {} µs, at most {} µs; {} evil calls",
-        ran.good.len(),
-        ran.good.value_at_quantile(0.5),
-        ran.good.value_at_quantile(0.99),
-        ran.good.max(),
-        ran.evil
-    );
+/// Callers that call for one slice, each of them one call after the other.
+async fn run(server: &Arc<Server>, slice: u32, evil: bool, ran: &mut Ran) {
+    let end = Instant::now() + SLICE;
+    let evil_calls = Arc::new(AtomicU64::new(0));
+    let mut callers = JoinSet::new();
+    for caller in 1..=CALLERS {
+        let seed = u64::from(slice) * CALLERS + caller;
+        let (server, evil_calls) = (Arc::clone(server), Arc::clone(&evil_calls));
+        callers.spawn(async move {
+            let mut took = Histogram::<u64>::new(3).unwrap();
+            let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+            while Instant::now() < end {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                if evil && (random >> 8).is_multiple_of(EVIL) {
+                    server.call_evil(random >> 16).await;
+                    evil_calls.fetch_add(1, Relaxed);
+                } else {
+                    let time = server.call_good(random >> 16).await;
+                    took.record(time.as_micros() as u64).unwrap();
+                }
+            }
+            took
+        });
+    }
+    while let Some(took) = callers.join_next().await {
+        ran.good.add(took.unwrap()).unwrap();
+    }
+    ran.evil += evil_calls.load(Relaxed);
 }
 
 /// Bytes of memory that this process has.

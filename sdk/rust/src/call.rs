@@ -84,15 +84,23 @@ impl<'a> Call<'a> {
     #[inline]
     pub fn run<R: Returned>(self, function: impl Fn(usize) -> R) -> Result<Outcome, Failure> {
         let mut results = Results::<R::Outputs>::new(self.rows);
-        match self.called {
-            None => (0..self.rows).for_each(|row| results.put(row, function(row))),
-            Some(called) => (0..self.rows).for_each(|row| {
+        let Some(called) = self.called else {
+            (0..self.rows).for_each(|row| results.put(row, function(row)));
+            return results.finish(self.function);
+        };
+        for (index, byte) in called.iter().enumerate() {
+            let start = index * 8;
+            if *byte == 0xff && start + 8 <= self.rows {
+                (start..start + 8).for_each(|row| results.put(row, function(row)));
+                continue;
+            }
+            for row in start..self.rows.min(start + 8) {
                 if bitmap::get(&called, row) {
                     results.put(row, function(row));
                 } else {
                     R::Outputs::put_null(&mut results.writers, row);
                 }
-            }),
+            }
         }
         results.finish(self.function)
     }

@@ -6,10 +6,13 @@ extern crate alloc;
 pub mod abi;
 mod bitmap;
 mod call;
+#[cfg(any(target_arch = "wasm32", test))]
+mod heap;
 mod input;
 mod output;
 mod reader;
 mod slot;
+mod string_list;
 pub mod testing;
 mod time;
 mod transform;
@@ -18,6 +21,7 @@ mod writer;
 pub use input::{Input, Param, Scalar};
 pub use output::{OutputField, Outputs, Returned};
 pub use reader::{InputValue, StrList};
+pub use string_list::StringList;
 pub use time::{Date, Timestamp};
 pub use transform::{Entry, Transform, TransformFunction};
 pub use unskew_sdk_macros::{Outputs, export, transform};
@@ -25,7 +29,7 @@ pub use writer::OutputValue;
 
 /// What a transform's source needs: `use unskew_sdk::prelude::*;`.
 pub mod prelude {
-    pub use crate::{Date, Outputs, StrList, Timestamp, export, transform};
+    pub use crate::{Date, Outputs, StrList, StringList, Timestamp, export, transform};
 }
 
 /// What the macros write; not for people.

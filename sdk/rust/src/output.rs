@@ -12,7 +12,7 @@ use core::fmt::Display;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be returned by a transform",
     label = "not a type of the platform",
-    note = "a function returns a value, an `Option` of one, or a `Result` of either whose error is `Display`; a value is one of `bool`, `i32`, `i64`, `f32`, `f64`, `&str`, `String`, `&[u8]`, `Vec<u8>`, `Date`, `Timestamp`, lists of `i64`, `f32`, `f64` or strings (`Vec` or borrowed), or a struct with `#[derive(Outputs)]`"
+    note = "a function returns a value, an `Option` of one, or a `Result` of either whose error is `Display`; a value is one of `bool`, `i32`, `i64`, `f32`, `f64`, `&str`, `String`, `&[u8]`, `Vec<u8>`, `Date`, `Timestamp`, lists of `i64`, `f32`, `f64` or strings (`Vec` or borrowed, or `StringList`), or a struct with `#[derive(Outputs)]`"
 )]
 pub trait Returned {
     /// What is written where there is a value.
@@ -62,7 +62,7 @@ impl<R: Returned, E: Display> Returned for Result<R, E> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be returned by a transform",
     label = "not a type of the platform",
-    note = "a function returns a value, an `Option` of one, or a `Result` of either whose error is `Display`; a value is one of `bool`, `i32`, `i64`, `f32`, `f64`, `&str`, `String`, `&[u8]`, `Vec<u8>`, `Date`, `Timestamp`, lists of `i64`, `f32`, `f64` or strings (`Vec` or borrowed), or a struct with `#[derive(Outputs)]`"
+    note = "a function returns a value, an `Option` of one, or a `Result` of either whose error is `Display`; a value is one of `bool`, `i32`, `i64`, `f32`, `f64`, `&str`, `String`, `&[u8]`, `Vec<u8>`, `Date`, `Timestamp`, lists of `i64`, `f32`, `f64` or strings (`Vec` or borrowed, or `StringList`), or a struct with `#[derive(Outputs)]`"
 )]
 pub trait Outputs: Sized {
     /// Whether the outputs carry names of their own.
@@ -124,7 +124,7 @@ impl<T: OutputValue> Outputs for T {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an output of a transform",
     label = "not a type of the platform",
-    note = "an output is one of `bool`, `i32`, `i64`, `f32`, `f64`, `&str`, `String`, `&[u8]`, `Vec<u8>`, `Date`, `Timestamp`, lists of `i64`, `f32`, `f64` or strings (`Vec` or borrowed), or an `Option` of one"
+    note = "an output is one of `bool`, `i32`, `i64`, `f32`, `f64`, `&str`, `String`, `&[u8]`, `Vec<u8>`, `Date`, `Timestamp`, lists of `i64`, `f32`, `f64` or strings (`Vec` or borrowed, or `StringList`), or an `Option` of one"
 )]
 pub trait OutputField: Sized {
     /// The type of a value.

@@ -6,6 +6,7 @@ use crate::abi::{
 use crate::bitmap::{self, Validity};
 use crate::output::OutputField;
 use crate::reader::StrList;
+use crate::string_list::StringList;
 use crate::time::{Date, Timestamp};
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -97,7 +98,7 @@ pub trait Builder {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an output of a transform",
     label = "not a type of the platform",
-    note = "an output is one of `bool`, `i32`, `i64`, `f32`, `f64`, `&str`, `String`, `&[u8]`, `Vec<u8>`, `Date`, `Timestamp`, lists of `i64`, `f32`, `f64` or strings (`Vec` or borrowed), or an `Option` of one"
+    note = "an output is one of `bool`, `i32`, `i64`, `f32`, `f64`, `&str`, `String`, `&[u8]`, `Vec<u8>`, `Date`, `Timestamp`, lists of `i64`, `f32`, `f64` or strings (`Vec` or borrowed, or `StringList`), or an `Option` of one"
 )]
 pub trait OutputValue: Sized {
     /// The type of the column.
@@ -209,17 +210,32 @@ impl<T> Builder for Spans<T> {
     }
 }
 
+/// Appends bytes. In WebAssembly a copy of a length that only shows at run time is a call of the
+/// host, which takes longer than a short text.
+#[inline]
+pub(crate) fn append(items: &mut Vec<u8>, bytes: &[u8]) {
+    if bytes.len() > SHORT {
+        items.extend_from_slice(bytes);
+        return;
+    }
+    let (eights, rest) = bytes.as_chunks::<8>();
+    eights.iter().for_each(|eight| items.extend_from_slice(eight));
+    rest.iter().for_each(|byte| items.push(*byte));
+}
+
+/// Up to how many bytes a text is copied piece by piece.
+const SHORT: usize = 64;
+
 /// Writes slices, and what can be seen as one.
 macro_rules! slices {
-    ($($type:ty, $item:ty, $variant:ident, $var:ident, $items:ident;)*) => {$(
+    ($($type:ty, $item:ty, $variant:ident, $var:ident, $items:ident, $append:expr;)*) => {$(
         impl OutputValue for $type {
             const DATA_TYPE: DataType = DataType::$variant;
             type Builder = Spans<$item>;
 
             #[inline]
             fn put(self, builder: &mut Self::Builder, _: usize) {
-                let items: &[$item] = self.as_ref();
-                builder.items.extend_from_slice(items);
+                $append(&mut builder.items, self.as_ref());
                 builder.end_row();
             }
 
@@ -231,16 +247,16 @@ macro_rules! slices {
 }
 
 slices! {
-    &str, u8, Utf8, VarBytes, bytes;
-    String, u8, Utf8, VarBytes, bytes;
-    &[u8], u8, Binary, VarBytes, bytes;
-    Vec<u8>, u8, Binary, VarBytes, bytes;
-    &[i64], i64, ListInt64, VarInt64, items;
-    Vec<i64>, i64, ListInt64, VarInt64, items;
-    &[f32], f32, ListFloat32, VarFloat32, items;
-    Vec<f32>, f32, ListFloat32, VarFloat32, items;
-    &[f64], f64, ListFloat64, VarFloat64, items;
-    Vec<f64>, f64, ListFloat64, VarFloat64, items;
+    &str, u8, Utf8, VarBytes, bytes, append;
+    String, u8, Utf8, VarBytes, bytes, append;
+    &[u8], u8, Binary, VarBytes, bytes, append;
+    Vec<u8>, u8, Binary, VarBytes, bytes, append;
+    &[i64], i64, ListInt64, VarInt64, items, Vec::extend_from_slice;
+    Vec<i64>, i64, ListInt64, VarInt64, items, Vec::extend_from_slice;
+    &[f32], f32, ListFloat32, VarFloat32, items, Vec::extend_from_slice;
+    Vec<f32>, f32, ListFloat32, VarFloat32, items, Vec::extend_from_slice;
+    &[f64], f64, ListFloat64, VarFloat64, items, Vec::extend_from_slice;
+    Vec<f64>, f64, ListFloat64, VarFloat64, items, Vec::extend_from_slice;
 }
 
 /// Lists of strings: rows over strings, strings over bytes.
@@ -254,7 +270,7 @@ impl TextLists {
     /// Adds the strings of a row.
     fn push<'a>(&mut self, strings: impl IntoIterator<Item = &'a str>) {
         for string in strings {
-            self.strings.items.extend_from_slice(string.as_bytes());
+            append(&mut self.strings.items, string.as_bytes());
             self.strings.end_row();
         }
         self.skip();
@@ -269,6 +285,23 @@ impl Builder for TextLists {
 
     fn skip(&mut self) {
         self.offsets.push((self.strings.offsets.len() - 1) as i32);
+    }
+}
+
+impl OutputValue for StringList {
+    const DATA_TYPE: DataType = DataType::ListUtf8;
+    type Builder = TextLists;
+
+    fn put(self, builder: &mut TextLists, _: usize) {
+        let strings = &mut builder.strings;
+        let start = strings.items.len();
+        append(&mut strings.items, self.text().as_bytes());
+        strings.offsets.extend(self.ends().map(|end| (start + end) as i32));
+        builder.skip();
+    }
+
+    fn values(builder: TextLists) -> Values {
+        <StrList<'_> as OutputValue>::values(builder)
     }
 }
 

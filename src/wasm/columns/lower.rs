@@ -47,28 +47,22 @@ pub(in crate::wasm) fn settle(array: &ArrayRef, data_type: DataType) -> Result<A
     Ok(settled.unwrap_or(array))
 }
 
-/// The rows that are null, in ascending order.
-fn null_rows(nulls: &NullBuffer) -> impl Iterator<Item = usize> {
-    let holes = !nulls.inner();
-    (0..holes.len()).filter(move |row| holes.value(*row))
-}
-
 /// Zeros in null rows, or nothing where that is so already.
 fn clear<T: ArrowPrimitiveType>(array: &ArrayRef, nulls: &NullBuffer) -> Option<ArrayRef> {
     let array = array.as_primitive::<T>();
-    let zero = T::Native::ZERO;
-    if null_rows(nulls).all(|row| array.values()[row].is_eq(zero)) {
+    let (zero, null_rows) = (T::Native::ZERO, !nulls.inner());
+    if null_rows.set_indices().all(|row| array.values()[row].is_eq(zero)) {
         return None;
     }
     let mut values = array.values().to_vec();
-    null_rows(nulls).for_each(|row| values[row] = zero);
+    null_rows.set_indices().for_each(|row| values[row] = zero);
     let cleared = PrimitiveArray::<T>::new(ScalarBuffer::from(values), Some(nulls.clone()));
     Some(Arc::new(cleared.with_data_type(array.data_type().clone())))
 }
 
 /// Nothing in null rows, or nothing to do where that is so already.
 fn close_up(array: &ArrayRef, offsets: &[i32], nulls: &NullBuffer) -> Result<Option<ArrayRef>> {
-    if null_rows(nulls).all(|row| offsets[row] == offsets[row + 1]) {
+    if (!nulls.inner()).set_indices().all(|row| offsets[row] == offsets[row + 1]) {
         return Ok(None);
     }
     let rows = u32::try_from(array.len())
