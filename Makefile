@@ -17,8 +17,8 @@ help:
 	@echo 'make demo   train, serve and audit on real data, in under a minute after the build'
 	@echo 'make test   every test'
 	@echo 'make lint   formatting, clippy and the documentation, warnings denied'
-	@echo 'make bench  what a call of a transform costs'
-	@echo 'make bench-online  a row in the stores; answers a second: ours, feast serve, and the limits'
+	@echo 'make bench  what a call of a transform costs, and a row in the stores'
+	@echo 'make bench-online  answers a second: ours, feast serve, and the limits'
 	@echo 'make bench-offline  training datasets and row transforms against DuckDB and Polars'
 	@echo 'make bench-materialize  what materializing costs, beside Feast'
 
