@@ -5,6 +5,8 @@
 mod bombs;
 mod build;
 mod commands;
+mod crash;
+mod entities;
 mod feast;
 mod freshness;
 mod hostile;
@@ -23,4 +25,5 @@ mod sources;
 mod story;
 mod support;
 mod traffic;
+mod wrong_data;
 mod wrong_input;
