@@ -209,3 +209,57 @@ fn the_manifest_tells_what_the_values_are_like() {
         assert!(said.contains(part), "no {part} in {said}");
     }
 }
+
+#[test]
+fn a_partitioned_dataset_has_the_content_of_the_same_rows_in_one_file() {
+    let project = shop();
+    write_many_entities(&project, 3_000);
+    let expected = train(&project, &["--entities", "entities.parquet"]);
+    let by = ["--partition-by", "customer_id"];
+    let common =
+        ["training-set", "--service", "churn", "--entities", "entities.parquet", "-o", "train"];
+    let make = |more: &[&str]| project.json(&[&common[..], more].concat());
+    let made = make(&by);
+    assert_eq!(made["content_hash"], expected["content_hash"]);
+    let found = project.json(&["manifest", "train"]);
+    assert_eq!(
+        (&found["request"]["partition_by"], &found["rows"]),
+        (&json!(["customer_id"]), &json!(3_000))
+    );
+    assert!(project.ok(&["replay", "train"]).contains("train: identical"));
+    // Whoever reads Hive's layout finds the rows, and nothing else.
+    let script = "import pyarrow.dataset as d; t = d.dataset('train', partitioning='hive').to_table(); \
+                  print(t.num_rows, sorted(set(t['customer_id'].to_pylist())))";
+    let read = std::process::Command::new(crate::support::python())
+        .args(["-c", script])
+        .current_dir(project.path("."))
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&read.stdout), "3000 [0, 1, 2, 3]\n", "{read:?}");
+
+    // Rows that would change are counted in the folder as they are in a file.
+    let definitions = crate::shop::DEFINITIONS.replace("ttl = \"10d\"", "ttl = \"2d\"");
+    project.write("features/shop.toml", &definitions);
+    project.ok(&["apply"]);
+    let changed = |file: &str| {
+        let output = project.run(&["audit", "training-set", file, "--json"]);
+        assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["columns"].clone()
+    };
+    assert_eq!(changed("train"), changed("train.parquet"));
+
+    assert_eq!(make(&[&by[..], &["--limit", "3"]].concat())["rows"], 3);
+    let said = project.fails(2, &[&common[..], &["--partition-by", "user_age"]].concat());
+    let expect = "train was not written: cannot partition by \"user_age\": its type is float64";
+    assert!(said.contains(expect), "{said}");
+    let mut other = common;
+    other[6] = "features";
+    let said = project.fails(2, &[&other[..], &by].concat());
+    assert!(
+        said.contains(
+            "features was not written: it is there already, and is no partitioned dataset"
+        ),
+        "{said}"
+    );
+    assert_eq!(project.json(&["manifest", "train"])["rows"], 3);
+}
