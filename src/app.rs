@@ -21,7 +21,7 @@ use crate::{
     offline::{Places, Resources, Sources, session},
     online::{EmbeddedOptions, EmbeddedStore, OnlineStore, RedisStore, Stores, UnopenedStore},
     registry::{Registry, Snapshot},
-    storage::Storage,
+    storage::{Location, Storage},
     value::DataType,
     wasm::{Limits, Runtime},
 };
@@ -63,9 +63,10 @@ impl App {
     /// The registry.
     ///
     /// # Errors
-    /// Those of [`Registry::open`].
+    /// Those of [`Registry::at`], and of a URL that cannot be used.
     pub fn registry(&self) -> Result<Registry> {
-        Registry::open(&self.root.join(&self.config.project.registry))
+        let location = Location::parse(&self.config.project.registry, &self.root)?;
+        Registry::at(&location, &self.storage)
     }
 
     /// The runtime, with the compiled code of earlier runs where there is a folder to keep it in.

@@ -56,9 +56,9 @@ pub struct Config {
 pub struct Project {
     /// Its name; an identifier.
     pub name: String,
-    /// The folder of the registry.
+    /// The registry: a folder, or a place in a bucket by its URL.
     #[serde(default = "registry")]
-    pub registry: PathBuf,
+    pub registry: String,
     /// The folder with the definition files.
     #[serde(default = "definitions")]
     pub definitions: PathBuf,
@@ -240,8 +240,8 @@ impl Redis {
     }
 }
 
-fn registry() -> PathBuf {
-    PathBuf::from("registry")
+fn registry() -> String {
+    "registry".to_owned()
 }
 
 fn definitions() -> PathBuf {
@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn a_name_is_enough() {
         let config = Config::parse("[project]\nname = \"shop\"\n").unwrap();
-        assert_eq!(config.project.registry, Path::new("registry"));
+        assert_eq!(config.project.registry, "registry");
         assert_eq!(config.online, Store::Embedded("online".into()));
     }
 

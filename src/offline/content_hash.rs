@@ -105,11 +105,15 @@ impl Column {
         let null = !nulls.inner();
         let places = null.set_indices().map(|place| first + place as u64);
         self.nulls.update(places.flat_map(u64::to_le_bytes).collect::<Vec<u8>>());
+        if is_text(column.data_type()) {
+            return self.update_values(column);
+        }
         let valid = BooleanArray::new(nulls.into_inner(), None);
         self.update_values(&filter(column, &valid).map_err(unhashable)?)
     }
 
-    /// Adds the values of rows none of which is null.
+    /// Adds the values of rows none of which is null, but for text and bytes: of these, rows that
+    /// are null are passed over.
     fn update_values(&mut self, column: &ArrayRef) -> Result<()> {
         let out = &mut self.values;
         match column.data_type() {
@@ -165,6 +169,15 @@ impl Column {
         }
         hasher.finish()
     }
+}
+
+/// Whether the values are text or bytes, each of a length of its own.
+fn is_text(arrow: &ArrowType) -> bool {
+    use ArrowType as A;
+    matches!(
+        arrow,
+        A::Utf8 | A::LargeUtf8 | A::Utf8View | A::Binary | A::LargeBinary | A::BinaryView
+    )
 }
 
 fn unhashable(error: arrow::error::ArrowError) -> Error {

@@ -75,21 +75,7 @@ impl<'a> Inputs<'a> {
     /// # Errors
     /// [`Kind::Conflict`] for the first such file.
     pub(super) async fn refuse_changed(&self) -> Result<()> {
-        let looks = self.all().map(|object| async move {
-            let now = self.storage().find(&object.location).await?;
-            if now.as_ref() == Some(object) {
-                return Ok(());
-            }
-            let is = now
-                .as_ref()
-                .map_or_else(|| "it is gone".to_owned(), |now| format!("it has {}", state(now)));
-            Err(Error::conflict(format!(
-                "{} changed while it was read: it had {}, and now {is}",
-                object.location,
-                state(object)
-            ))
-            .with_hint("run the command again when nobody writes to the file"))
-        });
+        let looks = self.all().map(|object| refuse_changed(self.storage(), object));
         stream::iter(looks).buffered(AT_ONCE).try_collect().await
     }
 
@@ -119,6 +105,26 @@ pub(super) async fn find_entities(
     let found = storage.find(&location).await?;
     let missing = || Error::not_found(format!("the entity dataframe {location} does not exist"));
     found.map(Some).ok_or_else(missing)
+}
+
+/// An error where a file is not what it was.
+///
+/// # Errors
+/// [`Kind::Conflict`] where it is not.
+pub(super) async fn refuse_changed(storage: &Storage, object: &Object) -> Result<()> {
+    let now = storage.find(&object.location).await?;
+    if now.as_ref() == Some(object) {
+        return Ok(());
+    }
+    let is = now
+        .as_ref()
+        .map_or_else(|| "it is gone".to_owned(), |now| format!("it has {}", state(now)));
+    Err(Error::conflict(format!(
+        "{} changed while it was read: it had {}, and now {is}",
+        object.location,
+        state(object)
+    ))
+    .with_hint("run the command again when nobody writes to the file"))
 }
 
 fn state(object: &Object) -> String {

@@ -6,6 +6,7 @@
 
 mod changes;
 mod content_hash;
+mod encoding;
 mod entities;
 mod errors;
 mod explain;
@@ -48,7 +49,7 @@ pub use parquet_file::read_metadata;
 pub use period::Period;
 pub use point_in_time::{JoinSpec, ViewJoin, in_order, join_views};
 pub use replay::{Change, InputChange, Rebuilt, changed_inputs, replay};
-pub use run::{Ran, run_file};
+pub use run::{Function, Ran, Run, RunRequest};
 pub use selection::{Sample, Selection};
 pub use session::{Resources, session};
 pub use sources::{Columns, DeltaVersion, InputFile, Places, RowGroup, SourceInputs, Sources};

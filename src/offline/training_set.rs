@@ -17,7 +17,7 @@ use arrow::{
     datatypes::{Field as ArrowField, Schema},
 };
 use datafusion::{dataframe::DataFrame, logical_expr::ident};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     BatchFunction, Content, EntityDataframe, EntityRequest, JoinSpec, Layout, MANIFEST_KEY,
@@ -70,7 +70,7 @@ pub struct TrainingSetWritten {
 }
 
 /// Rows for which a function had no value.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowErrors {
     /// How many.
     pub count: u64,
@@ -87,6 +87,15 @@ impl RowErrors {
             && (self.example.is_empty() || *least < self.example)
         {
             self.example.clone_from(least);
+        }
+    }
+
+    /// Adds what was counted elsewhere.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        let least = self.example.is_empty() || other.example < self.example;
+        if other.count > 0 && least {
+            self.example.clone_from(&other.example);
         }
     }
 }

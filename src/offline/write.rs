@@ -3,15 +3,22 @@
 use std::{num::NonZeroUsize, path::Path, thread};
 
 use arrow::datatypes::SchemaRef;
-use datafusion::{common::runtime::SpawnedTask, execution::SendableRecordBatchStream};
+use datafusion::{
+    common::runtime::SpawnedTask, execution::SendableRecordBatchStream,
+    physical_plan::stream::RecordBatchStreamAdapter,
+};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use parquet::{
     arrow::{ArrowWriter, arrow_writer::ArrowColumnChunk},
-    basic::{Compression, ZstdLevel},
-    file::{metadata::KeyValue, properties::WriterProperties, writer::SerializedFileWriter},
+    file::{metadata::KeyValue, writer::SerializedFileWriter},
 };
 use tokio::sync::mpsc;
 
-use super::row_groups::{Outlets, cut, hash, write_error};
+use super::{
+    encoding::properties,
+    errors::from_datafusion,
+    row_groups::{Outlets, cut, hash, write_error},
+};
 use crate::{
     digest::Digest,
     error::{Context, Error, Result},
@@ -26,7 +33,7 @@ const MOST_AT_ONCE: usize = 8;
 pub struct Content {
     /// How many rows.
     pub rows: u64,
-    /// The hash of the rows, as [`ContentHasher`] makes it.
+    /// The hash of the rows, as [`super::ContentHasher`] makes it.
     pub hash: Digest,
 }
 
@@ -53,14 +60,16 @@ pub async fn write_parquet(
 }
 
 async fn write(
-    rows: SendableRecordBatchStream,
+    mut rows: SendableRecordBatchStream,
     draft: &mut Draft,
     metadata: impl AsyncFnOnce(&Content) -> Result<Vec<(String, String)>>,
 ) -> Result<Content> {
     let schema = rows.schema();
-    let properties =
-        WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default()));
-    let writer = ArrowWriter::try_new(draft, SchemaRef::clone(&schema), Some(properties.build()));
+    let first = rows.try_next().await.map_err(from_datafusion)?;
+    let properties = properties(first.as_ref());
+    let rows = stream::iter(first.map(Ok)).chain(rows);
+    let rows = Box::pin(RecordBatchStreamAdapter::new(SchemaRef::clone(&schema), rows));
+    let writer = ArrowWriter::try_new(draft, SchemaRef::clone(&schema), Some(properties));
     let (mut file, writers) =
         writer.and_then(ArrowWriter::into_serialized_writer).map_err(write_error)?;
     let at_once = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MOST_AT_ONCE);
@@ -108,8 +117,7 @@ mod tests {
     };
 
     use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-    use datafusion::{error::DataFusionError, physical_plan::stream::RecordBatchStreamAdapter};
-    use futures::stream;
+    use datafusion::error::DataFusionError;
 
     use super::*;
     use crate::{

@@ -25,6 +25,7 @@ use crate::{
     digest::Digest,
     error::{Error, Kind, Result, did_you_mean},
     name::TransformName,
+    storage::{Location, Storage},
     time::Timestamp,
 };
 pub use cases::Case;
@@ -82,6 +83,19 @@ impl Registry {
     /// [`Kind::Unavailable`] when the folder cannot be used.
     pub fn open(folder: &Path) -> Result<Self> {
         Ok(Self { objects: Objects::in_folder(folder)? })
+    }
+
+    /// The registry at a location: in a folder, which is made if need be, or in a bucket.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] when the folder cannot be used; [`Kind::Invalid`] when the settings do
+    /// not do for a connection. Whether a bucket answers, and creates objects once, is seen when it
+    /// is used.
+    pub fn at(location: &Location, storage: &Storage) -> Result<Self> {
+        match location.local() {
+            Some(folder) => Self::open(folder),
+            None => Ok(Self { objects: Objects::in_bucket(location, storage)? }),
+        }
     }
 
     /// The bytes of a component.

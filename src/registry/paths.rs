@@ -7,6 +7,7 @@
 //! transforms/<team>/<name>/<version>.json  which component a name stands for; created once
 //! snapshots/<number, 20 digits>.json       everything in force; the next number is created once
 //! ledgers/<store>/<view>/<number>.json     what a view was materialized from; old ones go away
+//! once                                     in a bucket: shows that the store creates objects once
 //! ```
 
 use object_store::path::Path;
@@ -22,6 +23,11 @@ pub(super) fn snapshots() -> Path {
 /// The folder of names.
 pub(super) fn transforms() -> Path {
     Path::from("transforms")
+}
+
+/// The object that shows that its store does not replace objects.
+pub(super) fn once() -> Path {
+    Path::from("once")
 }
 
 pub(super) fn component(digest: &Digest) -> Path {

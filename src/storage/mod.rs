@@ -155,7 +155,7 @@ pub fn failed(location: &Location, error: &object_store::Error) -> Error {
     use object_store::Error as E;
     match error {
         E::NotFound { .. } => Error::not_found(format!("{location} does not exist")),
-        E::PermissionDenied { .. } | E::Unauthenticated { .. } => Error::unavailable(format!(
+        _ if is_denial(error) => Error::unavailable(format!(
             "{location}: access was denied, at the first attempt: {}",
             root(error)
         ))
@@ -167,6 +167,19 @@ pub fn failed(location: &Location, error: &object_store::Error) -> Error {
             Kind::Unavailable,
             format!("{location}: no answer after {}: {}", attempts(&error.to_string()), root(error)),
         ),
+    }
+}
+
+/// Whether a store denied access; listings do not say so by the kind of their errors.
+fn is_denial(error: &object_store::Error) -> bool {
+    use object_store::Error as E;
+    match error {
+        E::PermissionDenied { .. } | E::Unauthenticated { .. } => true,
+        E::Generic { .. } => {
+            let text = error.to_string();
+            ["401", "403"].iter().any(|code| text.contains(&format!("status code: {code} ")))
+        }
+        _ => false,
     }
 }
 
@@ -207,6 +220,14 @@ mod tests {
         assert_eq!(storage.read(&at("a")).await.unwrap(), "1");
         assert_eq!(storage.digest(&at("a")).await.unwrap(), Digest::of("1"));
         assert_eq!(storage.digest(&at("c")).await.unwrap_err().kind(), Kind::NotFound);
+    }
+
+    #[test]
+    fn denials_of_listings_are_known_by_their_text() {
+        for (code, expect) in [("403 Forbidden", true), ("401 x", true), ("500 x", false)] {
+            let source = format!("Server returned non-2xx status code: {code}: no").into();
+            assert_eq!(is_denial(&object_store::Error::Generic { store: "S3", source }), expect);
+        }
     }
 
     #[test]

@@ -3,11 +3,13 @@
 //! One binary, so that the crate is linked once.
 
 mod bombs;
+mod bucket;
 mod build;
 mod commands;
 mod crash;
 mod entities;
 mod feast;
+mod folders;
 mod freshness;
 mod hostile;
 mod http;

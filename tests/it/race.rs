@@ -1,6 +1,9 @@
 //! Many processes at once.
 
-use std::{fs, process::Stdio};
+use std::{
+    fs,
+    process::{Child, Stdio},
+};
 
 use serde_json::Value;
 
@@ -10,25 +13,35 @@ use crate::support::Project;
 fn sixteen_processes_apply_at_once() {
     let project = Project::new();
     // Sixteen checkouts of one registry, each with an entity of its own.
+    let settings = "[project]\nname = \"probe\"\nregistry = \"../registry\"\n";
     for number in 0..16 {
-        let folder = format!("checkout{number}");
-        fs::create_dir_all(project.path(&format!("{folder}/features"))).unwrap();
-        project.write(
-            &format!("{folder}/unskew.toml"),
-            "[project]\nname = \"probe\"\nregistry = \"../registry\"\n",
-        );
-        let text = format!("[entity.entity_{number}]\njoin_keys = {{ id = \"int64\" }}\n");
-        project.write(&format!("{folder}/features/entity.toml"), &text);
+        entity_of(&project, &format!("checkout{number}"), number, settings);
     }
-    let children: Vec<_> = (0..16)
-        .map(|number| {
-            let folder = format!("checkout{number}");
-            let mut command = project.command(&["--project", &folder, "--json", "apply"]);
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-        })
-        .collect();
-    let mut sequences = Vec::new();
-    let mut late = Vec::new();
+    let children = (0..16).map(|number| {
+        let folder = format!("checkout{number}");
+        let mut command = project.command(&["--project", &folder, "--json", "apply"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    });
+    let (mut sequences, late) = late_to_apply(children.collect());
+    assert!(!sequences.is_empty());
+    for number in late {
+        let applied = project.json(&["--project", &format!("checkout{number}"), "apply"]);
+        sequences.push((applied["snapshot"].as_u64().unwrap(), number));
+    }
+    every_snapshot_is_there(&project, sequences);
+}
+
+/// A project in a folder, with settings and an entity of its own.
+pub fn entity_of(project: &Project, folder: &str, number: usize, settings: &str) {
+    fs::create_dir_all(project.path(&format!("{folder}/features"))).unwrap();
+    project.write(&format!("{folder}/unskew.toml"), settings);
+    let text = format!("[entity.entity_{number}]\njoin_keys = {{ id = \"int64\" }}\n");
+    project.write(&format!("{folder}/features/entity.toml"), &text);
+}
+
+/// Waits for processes that apply: the snapshots that some of them made, and those that came late.
+pub fn late_to_apply(children: Vec<Child>) -> (Vec<(u64, usize)>, Vec<usize>) {
+    let (mut sequences, mut late) = (Vec::new(), Vec::new());
     for (number, child) in children.into_iter().enumerate() {
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
@@ -45,12 +58,7 @@ fn sixteen_processes_apply_at_once() {
             }
         }
     }
-    assert!(!sequences.is_empty());
-    for number in late {
-        let applied = project.json(&["--project", &format!("checkout{number}"), "apply"]);
-        sequences.push((applied["snapshot"].as_u64().unwrap(), number));
-    }
-    every_snapshot_is_there(&project, sequences);
+    (sequences, late)
 }
 
 /// Every apply is a snapshot of its own, readable, with what its process applied.

@@ -1,6 +1,7 @@
 //! A server that speaks S3, for tests: moto, out of the Python environment of the tests.
 
 use std::{
+    io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
@@ -8,7 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::python;
+use crate::support::{block_on, python};
+
+/// Moto takes any signature; which service is meant is in its scope.
+const SCOPE: &str = "AWS4-HMAC-SHA256 Credential=test/20240101/us-east-1/s3/aws4_request, \
+                     SignedHeaders=host, Signature=0";
 
 /// A server; it stops when this is dropped.
 pub struct S3 {
@@ -42,14 +47,21 @@ impl S3 {
         self.put(&format!("lake/{key}"), Some(std::fs::read(file).unwrap()));
     }
 
+    /// The text of an object in the bucket.
+    pub fn get(&self, key: &str) -> String {
+        let url = format!("{}/lake/{key}", self.endpoint);
+        block_on(async move {
+            let request = reqwest::Client::new().get(url).header("authorization", SCOPE);
+            let answer = request.send().await.unwrap();
+            assert!(answer.status().is_success(), "{answer:?}");
+            answer.text().await.unwrap()
+        })
+    }
+
     fn put(&self, path: &str, body: Option<Vec<u8>>) {
         let url = format!("{}/{path}", self.endpoint);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let sent = runtime.block_on(async move {
-            // Moto takes any signature; which service is meant is in its scope.
-            let scope = "AWS4-HMAC-SHA256 Credential=test/20240101/us-east-1/s3/aws4_request, \
-                         SignedHeaders=host, Signature=0";
-            let request = reqwest::Client::new().put(url).header("authorization", scope);
+        let sent = block_on(async move {
+            let request = reqwest::Client::new().put(url).header("authorization", SCOPE);
             request.body(body.unwrap_or_default()).send().await.unwrap()
         });
         assert!(sent.status().is_success(), "{sent:?}");
@@ -63,6 +75,24 @@ impl S3 {
             self.endpoint
         )
     }
+}
+
+/// A server that answers every request by its method alone, with a status and a body.
+pub fn answering(answer: fn(&str) -> (&'static str, &'static str)) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            let read = stream.read(&mut request).unwrap_or(0);
+            let request = String::from_utf8_lossy(&request[..read]).into_owned();
+            let (status, body) = answer(request.split(' ').next().unwrap_or(""));
+            let head = format!("HTTP/1.1 {status}\r\netag: \"x\"\r\nconnection: close");
+            let _ = write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        }
+    });
+    url
 }
 
 impl Drop for S3 {

@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, Float32Array, Float64Array, Int32Array, StringArray
 use serde_json::{Value, json};
 
 use crate::{
-    s3::S3,
+    s3::{S3, answering},
     shop::{DEFINITIONS, days, ids, shop},
     support::{Project, write_parquet},
 };
@@ -161,31 +161,13 @@ fn objects_of_s3_are_the_same_rows_and_refusals_are_told() {
     assert!(!project.path("train.parquet").exists());
 }
 
-/// Answers every request with 403, as S3 does.
-fn denying() -> String {
-    use std::io::{Read as _, Write as _};
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut request = [0; 4096];
-            let _ = stream.read(&mut request);
-            let body = "<Error><Code>AccessDenied</Code></Error>";
-            let head = "HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: ";
-            let _ = write!(stream, "{head}{}\r\n\r\n{body}", body.len());
-        }
-    });
-    url
-}
-
 #[test]
 fn a_store_that_denies_access_is_told() {
     let project = shop();
     let settings = format!(
         "[project]\nname = \"probe\"\n[storage.\"s3://\"]\nendpoint = \"{}\"\nallow_http = true\n\
          access_key_id_env = \"LAKE_KEY\"\nsecret_access_key_env = \"LAKE_SECRET\"\n",
-        denying()
+        answering(|_| ("403 Forbidden", "<Error><Code>AccessDenied</Code></Error>"))
     );
     project.write("unskew.toml", &settings);
     redefine(&project, "path = \"s3://lake/orders.parquet\"");

@@ -5,29 +5,36 @@ use std::{collections::BTreeMap, path::PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Context, Verdict, find, load};
+use super::{Context, Verdict, find, runtime};
 use crate::{
     cli::{output::progress, resources::ResourceArguments},
-    definition::{CallLimits, OnError},
+    definition::{CallLimits, OnError, fingerprint::RuntimeRef},
     error::{Context as _, Error, Result},
-    evaluate::{Binding, Evaluation},
-    offline::run_file,
+    evaluate::Binding,
+    offline::{self, Places, Ran, RunRequest},
     value::{Function, Scalar},
 };
 
-/// Run a Parquet file through a function, into a Parquet file: its columns, and the outputs behind
-/// them.
+/// Run Parquet files through a function, into a file or a folder of parts: their columns, and the
+/// outputs behind them.
+///
+/// The output is a folder, with a part for each file of the input, where it is a folder already, or
+/// where the input is no single file and the output's name does not end in .parquet. The same command
+/// again keeps the parts that are complete, and makes those that are missing or whose files changed.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Run {
     /// The function: team/name@version#function, or a crate's folder or a component's file with
     /// #function behind it.
     function: String,
-    /// The Parquet file, or a folder of them, to read.
-    #[arg(long, value_name = "FILE")]
-    input: PathBuf,
-    /// The Parquet file to write; one that is there is replaced when the new one is complete.
-    #[arg(short, long, value_name = "FILE")]
+    /// The Parquet files to read: a file, a folder, a pattern or a Delta table, by path or URL.
+    #[arg(long, value_name = "PATH")]
+    input: String,
+    /// The file or folder to write; a file that is there is replaced when the new one is complete.
+    #[arg(short, long, value_name = "PATH")]
     output: PathBuf,
+    /// Only the first so many rows.
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
     /// A constant for a param of the function: name=value.
     #[arg(long = "param", value_name = "NAME=VALUE")]
     params: Vec<String>,
@@ -49,20 +56,53 @@ impl Run {
             ));
         };
         let found = find(context, transform).await?;
-        let transform = load(context, &found)?;
-        let signature = &transform.functions()[transform.function(function)?];
-        let evaluation = Evaluation::new(transform.clone(), &self.bind(signature)?)?;
-        let bar = context.output.rows(function);
+        let runtime = runtime(context)?;
+        let transform = runtime.load(&found.bytes)?;
+        let digest = transform.digest();
+        let binding = self.bind(&transform.functions()[transform.function(function)?])?;
+        let profile = runtime.profile();
+        let profile = RuntimeRef { name: profile.name.clone(), digest: profile.digest };
+        let request = RunRequest {
+            function: offline::Function { transform, binding, runtime: profile },
+            input: self.input.clone(),
+            output: self.output.clone(),
+            limit: self.limit,
+        };
         let resources = self.resources.resources();
-        let ran = run_file(evaluation, &self.input, &self.output, &resources, progress(&bar)).await;
+        let run = offline::Run::find(request, places(context)?, &resources).await?;
+        let bar = context.output.bar(function);
+        bar.set_length(run.rows());
+        bar.set_prefix(match run.files() {
+            1 => "1 file".to_owned(),
+            files => format!("{files} files"),
+        });
+        let ran = run.write(progress(&bar)).await;
         bar.finish_and_clear();
         let ran = ran?;
+        let mut data = json!({
+            "rows": ran.rows, "digest": digest, "content_hash": ran.hash, "row_errors": ran.row_errors,
+        });
+        match ran.parts {
+            Some((made, kept)) => {
+                data["folder"] = json!(self.output);
+                data["parts"] = json!({"made": made, "kept": kept});
+            }
+            None => data["file"] = json!(self.output),
+        }
+        context.output.result(self.text(&ran, &digest.short()), &data)?;
+        Ok(Verdict::Yes)
+    }
+
+    fn text(&self, ran: &Ran, digest: &str) -> String {
+        let parts = ran.parts.map_or_else(String::new, |(made, kept)| match kept {
+            0 => format!(" in {made} parts"),
+            kept => format!(" in {} parts, {kept} of them kept", made + kept),
+        });
         let mut text = format!(
-            "{}: {} rows through {} ({})",
+            "{}: {} rows{parts} through {} ({digest})",
             self.output.display(),
-            ran.content.rows,
+            ran.rows,
             self.function,
-            transform.digest().short()
         );
         if ran.row_errors.count > 0 {
             text.push_str(&format!(
@@ -70,12 +110,7 @@ impl Run {
                 ran.row_errors.count, ran.row_errors.example
             ));
         }
-        let data = json!({
-            "file": self.output, "rows": ran.content.rows, "digest": transform.digest(),
-            "content_hash": ran.content.hash, "row_errors": ran.row_errors,
-        });
-        context.output.result(text, &data)?;
-        Ok(Verdict::Yes)
+        text
     }
 
     fn bind(&self, signature: &Function) -> Result<Binding> {
@@ -93,6 +128,12 @@ impl Run {
             on_error: if self.fail_on_row_error { OnError::Fail } else { OnError::Null },
         })
     }
+}
+
+/// Where files are looked for: from here, with the project's object stores where there is a project.
+fn places(context: &Context) -> Result<Places> {
+    let storage = context.app().map(|app| app.storage.clone()).unwrap_or_default();
+    Ok(Places { folder: std::env::current_dir()?, storage, ..Places::default() })
 }
 
 /// The constants that are given for params of a function: `name=value`.

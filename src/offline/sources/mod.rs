@@ -5,6 +5,7 @@ mod delta;
 mod evolution;
 mod files;
 mod parts;
+mod pieces;
 mod place;
 mod query;
 mod serial;
@@ -25,7 +26,8 @@ use futures::{FutureExt, future::BoxFuture};
 
 use conform::Conform;
 pub use parts::{InputFile, RowGroup, SourceInputs};
-pub(super) use place::HIVE_NULL;
+pub(super) use pieces::Piece;
+pub(super) use place::{HIVE_NULL, UNFINISHED, base};
 use table::ParquetTable;
 
 use super::{

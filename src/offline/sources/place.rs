@@ -57,6 +57,15 @@ pub(super) async fn look_up(storage: &Storage, location: &Location) -> Result<Pl
     folder(storage, location).await
 }
 
+/// The folder that the files are in that a path stands for: the folder itself, or what is before the
+/// first wildcard.
+pub(in crate::offline) fn base(location: &Location) -> Result<Location> {
+    if location.local().is_some_and(std::path::Path::is_dir) {
+        return Ok(location.clone());
+    }
+    Ok(pattern(location)?.map_or_else(|| location.clone(), |(base, _)| base))
+}
+
 async fn folder(storage: &Storage, folder: &Location) -> Result<Place> {
     let objects = storage.list(folder).await?;
     let below = |object: &Object, name: &str| {

@@ -1,12 +1,12 @@
 //! Parquet files as a table: which files, how each of them fits the columns, and a scan of them.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::{
     catalog::{Session, TableProvider},
-    common::{ColumnStatistics, Result, ScalarValue, Statistics, stats::Precision},
+    common::{ColumnStatistics, Result, ScalarValue, Statistics, internal_err, stats::Precision},
     datasource::{
         file_format::{FileFormat, parquet::ParquetFormat},
         listing::PartitionedFile,
@@ -73,6 +73,21 @@ impl ParquetTable {
         let all = files.iter().filter_map(|file| file.statistics.as_deref());
         let statistics = Statistics::try_merge_iter(all, self.schema.table_schema())?;
         Ok(Self { store: self.store.clone(), schema: self.schema.clone(), files, statistics })
+    }
+}
+
+impl ParquetTable {
+    /// The table of those row groups of one of its files that begin at these bytes.
+    pub(super) fn piece(&self, file: usize, bytes: &Range<i64>) -> Result<Self> {
+        let Some(file) = self.files.get(file) else {
+            return internal_err!("there is no file {file}");
+        };
+        let mut file = file.clone().with_range(bytes.start, bytes.end);
+        // What is known of the whole file is not known of a part of it.
+        file.statistics = None;
+        let statistics = Statistics::new_unknown(self.schema.table_schema());
+        let (store, schema) = (self.store.clone(), self.schema.clone());
+        Ok(Self { store, schema, files: vec![file], statistics })
     }
 }
 

@@ -372,3 +372,38 @@ async fn a_query_gives_the_same_bits_on_any_machine() {
         }
     }
 }
+
+#[test]
+fn the_pieces_of_files_are_their_rows_in_order() {
+    const GROUP: i64 = 50_000;
+    let folder = tempfile::tempdir().unwrap();
+    let groups = WriterProperties::builder().set_max_row_group_row_count(Some(GROUP as usize));
+    for (name, first, end) in [("a", 0, 7 * GROUP), ("b", 7 * GROUP, 7 * GROUP + 3)] {
+        let numbers: ArrayRef = Arc::new((first..end).collect::<Int64Array>());
+        let batch = RecordBatch::try_from_iter([("x", numbers)]).unwrap();
+        let file = fs::File::create(folder.path().join(format!("{name}.parquet"))).unwrap();
+        let properties = Some(groups.clone().build());
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), properties).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    }
+    let sources = open(&folder, vec![("numbers", path("."))], "numbers").unwrap();
+    let files = block_on(sources.pieces("numbers")).unwrap();
+    let sizes = files.iter().map(|(_, pieces)| pieces.iter().map(|piece| piece.rows).collect());
+    let sizes: Vec<Vec<u64>> = sizes.collect();
+    assert_eq!(sizes, [vec![150_000, 150_000, 50_000], vec![3]]);
+    let read = |piece: &Piece| {
+        let rows = sources.rows_of_piece("numbers", piece).unwrap();
+        let batches = block_on(rows.collect()).unwrap();
+        let values = batches.iter().flat_map(|batch| {
+            batch.column(0).as_primitive::<arrow::datatypes::Int64Type>().values().to_vec()
+        });
+        values.collect::<Vec<i64>>()
+    };
+    let pieces: Vec<Piece> = files.into_iter().flat_map(|(_, pieces)| pieces).collect();
+    let all: Vec<i64> = pieces.iter().flat_map(read).collect();
+    assert!(all.into_iter().eq(0..7 * GROUP + 3));
+    let [_, second, ..] = pieces.as_slice() else { panic!("one piece") };
+    assert_eq!(read(&second.clone().first(2)), [150_000, 150_001]);
+    assert_eq!(read(&second.clone().first(u64::MAX)).len(), 150_000);
+}
