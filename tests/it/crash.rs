@@ -38,7 +38,7 @@ fn kill_and_repeat(output: &str, more: &[&str], kills: u64, seed: u64) {
     write_many_entities(&project, ROWS);
     let common =
         ["training-set", "--entities", "entities.parquet", "--service", "churn", "-o", output];
-    let arguments = [&common, more].concat();
+    let arguments = [&common[..], more].concat();
     let make = || -> Value { project.json(&arguments) };
     let started = Instant::now();
     let expected = make();
@@ -46,7 +46,11 @@ fn kill_and_repeat(output: &str, more: &[&str], kills: u64, seed: u64) {
     let content = |said: &Value| said["content_hash"].clone();
     let remove = || {
         let path = project.path(output);
-        if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+        let removed = match path.is_dir() {
+            true => fs::remove_dir_all(path),
+            false => fs::remove_file(path),
+        };
+        removed.unwrap();
     };
     remove();
     let mut left_behind = 0;

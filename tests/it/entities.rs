@@ -13,7 +13,7 @@ use crate::{
 /// Makes the training dataset of these entity rows.
 fn train(project: &Project, entities: &[&str]) -> Value {
     let common = ["training-set", "--service", "churn", "-o", "train.parquet"];
-    project.json(&[&common, entities].concat())
+    project.json(&[&common[..], entities].concat())
 }
 
 fn manifest(project: &Project) -> Value {
@@ -141,7 +141,7 @@ fn a_part_of_the_rows_is_the_same_part_every_time() {
     let project = shop();
     write_many_entities(&project, 5_000);
     let entities = ["--entities", "entities.parquet"];
-    let part = |more: &[&str]| train(&project, &[&entities, more].concat());
+    let part = |more: &[&str]| train(&project, &[&entities[..], more].concat());
     let sample = part(&["--sample", "0.1"]);
     let rows = sample["rows"].as_u64().unwrap();
     assert!((400..600).contains(&rows), "{rows}");
@@ -182,7 +182,7 @@ fn the_manifest_tells_what_the_values_are_like() {
     train(&project, &entities);
     let found = manifest(&project)["statistics"].clone();
     for more in [["--threads", "1"], ["--batch-rows", "333"], ["--memory-limit", "2MB"]] {
-        train(&project, &[&entities, &more[..]].concat());
+        train(&project, &[&entities[..], &more].concat());
         assert_eq!(manifest(&project)["statistics"], found, "{more:?}");
     }
     let column = |name: &str| {
