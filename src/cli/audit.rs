@@ -74,9 +74,10 @@ impl TrainingSet {
         };
         let mut differing: Vec<_> = columns.iter_mut().filter(differing).collect();
         if !differing.is_empty() {
-            let sources = app.sources(&in_force, &Resources::default()).await?;
+            let mut sources = app.sources(&in_force, &Resources::default()).await?;
             let names: Vec<String> = differing.iter().map(|column| column.column.clone()).collect();
-            let counts = count_changes(&self.file, manifest, &names, &in_force, &sources).await?;
+            let counts =
+                count_changes(&self.file, manifest, &names, &in_force, &mut sources).await?;
             for (column, count) in differing.iter_mut().zip(counts) {
                 column.rows_changed = Some(count);
             }

@@ -8,6 +8,7 @@ mod apply;
 mod audit;
 mod catalog;
 mod client;
+mod entities;
 mod freshness;
 mod get;
 mod init;

@@ -97,6 +97,18 @@ impl Output {
     }
 }
 
+/// Rows that are added to a bar; where it is known how many there will be, it shows how long still.
+pub(super) fn expecting(bar: &ProgressBar, rows: Option<u64>) -> Progress {
+    let style = ProgressStyle::with_template(
+        "{spinner} {msg}: {human_pos} of {human_len} rows, {per_sec}, {eta} left",
+    );
+    if let (Some(rows), Ok(style)) = (rows, style) {
+        bar.set_length(rows);
+        bar.set_style(style);
+    }
+    progress(bar)
+}
+
 /// Rows that are added to a bar.
 pub(super) fn progress(bar: &ProgressBar) -> Progress {
     let bar = bar.clone();

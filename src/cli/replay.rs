@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    Context, Verdict, manifest::file_line, output::progress, resources::ResourceArguments,
+    Context, Verdict, manifest::file_line, output::expecting, resources::ResourceArguments,
 };
 use crate::{
     app::App,
@@ -75,9 +75,10 @@ impl Replay {
         let views = &in_force.state.definitions.feature_views;
         let read = views.values().map(|view| view.source.as_str());
         let resources = self.resources.resources();
-        let sources = app.open_sources(in_force, &resources, versions.collect(), read).await?;
+        let mut sources = app.open_sources(in_force, &resources, versions.collect(), read).await?;
         let bar = context.output.rows("replay");
-        let replayed = replay(&self.file, manifest, in_force, &sources, progress(&bar)).await;
+        let progress = |rows| expecting(&bar, rows);
+        let replayed = replay(&self.file, manifest, in_force, &mut sources, progress).await;
         bar.finish_and_clear();
         replayed
     }

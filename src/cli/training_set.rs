@@ -6,7 +6,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    Context, Verdict, get::WantedArguments, output::progress, resources::ResourceArguments,
+    Context, Verdict, entities::EntityArguments, get::WantedArguments, output::expecting,
+    resources::ResourceArguments,
 };
 use crate::{
     error::Result,
@@ -21,17 +22,18 @@ use crate::{
 /// every feature, the definitions and transforms behind it, the files that were read.
 #[derive(Debug, Args)]
 pub(super) struct TrainingSet {
-    /// The entity dataframe: a Parquet file with join keys and a time for every row.
-    #[arg(long, value_name = "FILE")]
-    entities: PathBuf,
+    #[command(flatten)]
+    entities: EntityArguments,
     #[command(flatten)]
     wanted: WantedArguments,
-    /// The entity dataframe's column with the time of each row.
-    #[arg(long, value_name = "COLUMN", default_value = "event_timestamp")]
-    timestamp_column: String,
-    /// The Parquet file to write; one that is there is replaced when the new one is complete.
+    /// The Parquet file to write, or the folder of a partitioned dataset; one that is there is
+    /// replaced when the new one is complete.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    /// Write a folder in Hive's layout, with a file for every value of this column. Repeat it for
+    /// more.
+    #[arg(long, value_name = "COLUMN")]
+    partition_by: Vec<String>,
     /// Show what each operator of the plan did: rows, time, memory, what it spilled.
     #[arg(long)]
     explain: bool,
@@ -43,22 +45,21 @@ impl TrainingSet {
     pub(super) async fn run(self, context: &Context) -> Result<Verdict> {
         let app = context.app()?;
         let in_force = app.in_force().await?;
-        let sources = app.sources(&in_force, &self.resources.resources()).await?;
+        let mut sources = app.sources(&in_force, &self.resources.resources()).await?;
         let request = TrainingRequest {
-            entities: self.entities,
+            entities: self.entities.request()?,
             wanted: self.wanted.wanted(),
             full_names: self.wanted.full_names(),
-            timestamp_column: self.timestamp_column,
+            partition_by: self.partition_by,
         };
         let bar = context.output.rows("training dataset");
-        let progress = progress(&bar);
         let written = write_training_set(
             &in_force,
-            &sources,
+            &mut sources,
             &request,
             &self.output,
             Timestamp::now(),
-            progress,
+            |rows| expecting(&bar, rows),
         )
         .await;
         bar.finish_and_clear();

@@ -10,10 +10,10 @@ use arrow::{
 use datafusion::{dataframe::DataFrame, logical_expr::ident};
 
 use super::{
-    EntityDataframe, Manifest, Sources,
+    EntityDataframe, EntityOrigin, EntityRequest, Manifest, Sources,
     errors::from_datafusion,
     in_order,
-    training_set::{assemble, entity_rows},
+    training_set::{assemble, open_entities},
 };
 use crate::{
     definition::retrieval::{Retrieval, Wanted},
@@ -31,18 +31,23 @@ pub async fn count_changes(
     manifest: &Manifest,
     columns: &[String],
     in_force: &InForce,
-    sources: &Sources,
+    sources: &mut Sources,
 ) -> Result<Vec<u64>> {
     let features =
         columns.iter().filter_map(|name| Some(manifest.columns.get(name)?.feature.clone()));
     let wanted = Wanted::Features(features.collect());
     let retrieval = Retrieval::plan(&in_force.state, &wanted, manifest.request.full_names)?;
-    let entities = EntityDataframe::open(file, Some(&manifest.request.timestamp_column))?;
+    let request = &manifest.request;
+    let dataset = EntityOrigin::Dataset(file.to_owned(), request.partition_by.clone());
+    let dataset = EntityRequest::all(dataset, &request.timestamp_column);
+    let entities = open_entities(&dataset, &retrieval, sources).await?;
     let features: Vec<&str> = manifest.columns.keys().map(String::as_str).collect();
-    let rows = entity_rows(sources, &retrieval, &entities, &features)?;
+    let rows = entities.read(sources.context())?.drop_columns(&features);
+    let rows = rows.map_err(from_datafusion)?;
     let (now, _) = assemble(in_force, sources, &retrieval, rows, &entities)?;
     let names: Vec<&str> = retrieval.outputs.iter().map(|output| output.name.as_str()).collect();
-    let then = entities.read(sources.context(), &BTreeMap::new())?;
+    let then = EntityDataframe::open(&dataset, &BTreeMap::new(), sources).await?;
+    let then = then.read(sources.context())?;
     let (now, then) = (pick(now, &names).await?, pick(in_order(then)?, &names).await?);
     names.iter().map(|name| differing(column(&now, name)?, column(&then, name)?)).collect()
 }

@@ -1,14 +1,13 @@
 //! The files that a training dataset is made of: found before they are read, hashed beside, looked
 //! at again when all is read.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::task::JoinHandle;
 
-use super::{SourceFile, Sources};
+use super::{EntityOrigin, SourceFile, Sources};
 use crate::{
-    definition::retrieval::Retrieval,
     digest::Digest,
     error::{Error, Kind, Result},
     storage::{Location, Object, Storage},
@@ -20,13 +19,14 @@ const AT_ONCE: usize = 4;
 /// The files of a request.
 pub(super) struct Inputs<'a> {
     sources: &'a Sources,
-    entities: Object,
+    /// The file of the entity dataframe, where it is one.
+    entities: Option<Object>,
     objects: Vec<Object>,
 }
 
 /// The files with their hashes.
 pub(super) struct Hashed {
-    pub(super) entities: SourceFile,
+    pub(super) entities: Option<SourceFile>,
     pub(super) sources: Vec<SourceFile>,
 }
 
@@ -37,19 +37,14 @@ pub(super) struct Hashing<'a> {
 }
 
 impl<'a> Inputs<'a> {
-    /// The files that a retrieval reads, as they are.
-    pub(super) async fn find(
+    /// The files of the sources that are `read`, and the file of the entity dataframe, which was
+    /// found before.
+    pub(super) fn new(
         sources: &'a Sources,
-        retrieval: &Retrieval<'_>,
-        entities: &Path,
+        read: &[&str],
+        entities: Option<Object>,
     ) -> Result<Self> {
-        let read = retrieval.views.iter().map(|read| read.view.source.as_str());
-        let objects = sources.objects(read)?.into_iter().cloned().collect();
-        let location = Location::Local(std::path::absolute(entities)?);
-        let entities = sources.places().storage.find(&location).await?;
-        let entities = entities.ok_or_else(|| {
-            Error::not_found(format!("the entity dataframe {location} does not exist"))
-        })?;
+        let objects = sources.objects(read.iter().copied())?.into_iter().cloned().collect();
         Ok(Self { sources, entities, objects })
     }
 
@@ -72,7 +67,7 @@ impl<'a> Inputs<'a> {
     }
 
     fn all(&self) -> impl Iterator<Item = &Object> {
-        self.objects.iter().chain([&self.entities])
+        self.objects.iter().chain(&self.entities)
     }
 
     /// An error where a file is not what it was.
@@ -93,6 +88,23 @@ impl<'a> Inputs<'a> {
             outcome => outcome,
         }
     }
+}
+
+/// The file of an entity dataframe as it is, before it is read.
+///
+/// # Errors
+/// [`Kind::NotFound`] when there is none.
+pub(super) async fn find_entities(
+    origin: &EntityOrigin,
+    storage: &Storage,
+) -> Result<Option<Object>> {
+    let EntityOrigin::File(path) = origin else {
+        return Ok(None);
+    };
+    let location = Location::Local(std::path::absolute(path)?);
+    let found = storage.find(&location).await?;
+    let missing = || Error::not_found(format!("the entity dataframe {location} does not exist"));
+    found.map(Some).ok_or_else(missing)
 }
 
 /// An error where a file is not what it was.
@@ -133,6 +145,6 @@ impl Hashing<'_> {
         };
         let mut sources: Vec<SourceFile> = self.inputs.objects.iter().map(hashed).collect();
         sources.sort();
-        Ok(Hashed { entities: hashed(&self.inputs.entities), sources })
+        Ok(Hashed { entities: self.inputs.entities.as_ref().map(hashed), sources })
     }
 }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::{ColumnStatistics, Selection, partitioned};
 use crate::{
     definition::fingerprint::RuntimeRef,
     digest::Digest,
@@ -46,6 +47,10 @@ pub struct Manifest {
     pub content_hash: Digest,
     /// The features, by the names of their columns.
     pub columns: BTreeMap<String, ManifestColumn>,
+    /// What the values are like, column by column in their order; a dataset that was made before there
+    /// were statistics has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub statistics: Vec<ColumnStatistics>,
     /// Every document that a fingerprint is the digest of, or that such a document refers to.
     pub documents: BTreeMap<Digest, Value>,
     /// The names of the transforms, by their digests.
@@ -57,8 +62,14 @@ pub struct Manifest {
 pub struct RequestRecord {
     /// The entity dataframe.
     pub entities: EntitiesRecord,
-    /// Its column with the time of each row.
+    /// What its columns are called here, and there, for those whose names differ.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub names: BTreeMap<String, String>,
+    /// Its column with the time of each row, as it is called here.
     pub timestamp_column: String,
+    /// Which of its rows were taken.
+    #[serde(flatten)]
+    pub selection: Selection,
     /// The service that was asked for, if it was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
@@ -66,6 +77,9 @@ pub struct RequestRecord {
     pub features: Vec<FeatureRef>,
     /// Whether the columns are called `view__feature`.
     pub full_names: bool,
+    /// The columns that the dataset is partitioned by; a dataset in one file is by none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partition_by: Vec<String>,
 }
 
 /// Where the entity rows were from.
@@ -128,13 +142,20 @@ impl SourceFile {
 }
 
 impl Manifest {
-    /// The manifest of a file.
+    /// The manifest of a dataset: a file, or a folder where it is partitioned.
     ///
     /// # Errors
     /// [`crate::error::Kind::NotFound`] without the file, [`crate::error::Kind::Invalid`] when it
     /// is no Parquet file or carries no manifest that can be read.
     pub fn read(file: &Path) -> Result<Self> {
         let outcome = || format!("no manifest in {}", file.display());
+        if file.is_dir() {
+            let path = file.join(partitioned::MANIFEST);
+            let text = std::fs::read_to_string(&path)
+                .context(|| path.display().to_string())
+                .context(outcome)?;
+            return Self::parse(&text).context(outcome);
+        }
         let metadata = super::read_metadata(file).context(outcome)?;
         let text = metadata.get(MANIFEST_KEY).ok_or_else(|| {
             Error::invalid(outcome())

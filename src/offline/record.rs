@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Content, EntitiesRecord, Manifest, ManifestColumn, RequestRecord, Sources, TableVersion,
-    TrainingRequest, inputs::Hashed, manifest::FORMAT,
+    ColumnStatistics, Content, EntitiesRecord, EntityOrigin, Manifest, ManifestColumn,
+    RequestRecord, Sources, TableVersion, TrainingRequest, inputs::Hashed, manifest::FORMAT,
 };
 use crate::{
     definition::retrieval::{Retrieval, Wanted},
@@ -14,28 +14,45 @@ use crate::{
     time::Timestamp,
 };
 
+/// A dataset that is being made, as far as the request does not tell it.
+pub(super) struct Made<'a> {
+    /// The sources that were read.
+    pub(super) read: &'a [&'a str],
+    /// The files that were read.
+    pub(super) inputs: Hashed,
+    pub(super) statistics: Vec<ColumnStatistics>,
+    pub(super) content: Content,
+    pub(super) now: Timestamp,
+}
+
 /// What the dataset of a request says of itself.
 pub(super) fn manifest(
     in_force: &InForce,
     sources: &Sources,
     retrieval: &Retrieval<'_>,
     request: &TrainingRequest,
-    inputs: Hashed,
-    now: Timestamp,
-    content: &Content,
+    made: Made<'_>,
 ) -> Result<Manifest> {
+    let Made { read, inputs, statistics, content, now } = made;
     let columns = columns(in_force, retrieval)?;
     let roots: Vec<Digest> = columns.values().map(|column| column.fingerprint).collect();
     let service = match &request.wanted {
         Wanted::Service(name) => Some(name.clone()),
         Wanted::Features(_) => None,
     };
-    let read = retrieval.views.iter().map(|read| read.view.source.as_str());
     let folder = &sources.places().folder;
-    let tables = sources.delta_versions(read)?.into_iter().map(|(source, table)| {
-        let path = table.location.relative_to(folder);
-        (source, TableVersion { path, version: table.version })
-    });
+    let tables =
+        sources.delta_versions(read.iter().copied())?.into_iter().map(|(source, table)| {
+            let path = table.location.relative_to(folder);
+            (source, TableVersion { path, version: table.version })
+        });
+    let entities = match (&request.entities.origin, inputs.entities) {
+        (EntityOrigin::File(_), Some(file)) => EntitiesRecord::File(file),
+        (EntityOrigin::File(_) | EntityOrigin::Dataset(..), _) => {
+            return Err(Error::internal("the entity dataframe is no file"));
+        }
+        (EntityOrigin::Sql(sql), _) => EntitiesRecord::Sql(sql.clone()),
+    };
     Ok(Manifest {
         format: FORMAT,
         project: in_force.project.clone(),
@@ -43,17 +60,21 @@ pub(super) fn manifest(
         created_at: now,
         runtime: in_force.runtime.clone(),
         request: RequestRecord {
-            entities: EntitiesRecord::File(inputs.entities),
-            timestamp_column: request.timestamp_column.clone(),
+            entities,
+            names: request.entities.names.clone(),
+            timestamp_column: request.entities.time.clone(),
+            selection: request.entities.selection,
             service,
             features: retrieval.outputs.iter().map(|output| output.reference.clone()).collect(),
             full_names: request.full_names,
+            partition_by: request.partition_by.clone(),
         },
         inputs: inputs.sources,
         tables: tables.collect(),
         rows: content.rows,
         content_hash: content.hash,
         columns,
+        statistics,
         labels: in_force.fingerprints.labels().clone(),
         documents: in_force.fingerprints.closure(&roots),
     })

@@ -10,14 +10,22 @@ use std::{
 };
 
 use arrow::array::RecordBatch;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{
+    StreamExt as _, TryStreamExt as _,
+    stream::{self, BoxStream},
+};
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
 use serde::Serialize;
 
 use super::{
-    ContentHasher, EntitiesRecord, Manifest, Progress, SourceFile, Sources, TrainingRequest,
-    changes::differing, errors::from_datafusion, parquet_file::damaged, stream::stream,
-    training_set::training_rows,
+    ContentHasher, EntitiesRecord, EntityOrigin, EntityRequest, Manifest, Progress, SourceFile,
+    Sources,
+    changes::differing,
+    errors::from_datafusion,
+    parquet_file::damaged,
+    partitioned::rows_in_order,
+    stream::{from_blocking, stream},
+    training_set::{open_entities, sources_read, training_rows},
 };
 use crate::{
     definition::retrieval::{Retrieval, Wanted},
@@ -29,6 +37,9 @@ use crate::{
 
 /// How many files are hashed at once.
 const HASHED_AT_ONCE: usize = 4;
+
+/// How many rows of a partitioned dataset are looked at together.
+const BATCH_ROWS: usize = 8192;
 
 /// A file that is not what it was when a dataset was made of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -118,17 +129,19 @@ pub async fn replay(
     file: &Path,
     manifest: &Manifest,
     in_force: &InForce,
-    sources: &Sources,
-    progress: Progress,
+    sources: &mut Sources,
+    progress: impl FnOnce(Option<u64>) -> Progress,
 ) -> Result<(Rebuilt, Vec<InputChange>)> {
-    let request = request(manifest, sources)?;
-    let retrieval = Retrieval::plan(&in_force.state, &request.wanted, request.full_names)?;
-    let added = added(manifest, sources, &retrieval)?;
-    let (rows, _) = training_rows(in_force, sources, &retrieval, &request).await?;
-    let (now, _) = stream(rows, progress).await?;
+    let wanted = Wanted::Features(manifest.request.features.clone());
+    let retrieval = Retrieval::plan(&in_force.state, &wanted, manifest.request.full_names)?;
+    let entities = entities(manifest, &sources.places().folder)?;
+    let entities = open_entities(&entities, &retrieval, sources).await?;
+    let added = added(manifest, sources, &sources_read(&retrieval, Some(&entities)))?;
+    let (rows, _) = training_rows(in_force, sources, &retrieval, &entities)?;
+    let (now, _) = stream(rows, progress(entities.rows())).await?;
     let mut comparison = Comparison::new(&now.schema());
     let mut now = now.map_err(from_datafusion);
-    let mut then = Box::pin(file_batches(file).await?);
+    let mut then = dataset_batches(file, manifest).await?;
     let (mut new, mut old) = (None, None);
     loop {
         new = next(new, &mut now).await?;
@@ -142,46 +155,56 @@ pub async fn replay(
     }
 }
 
-/// The request of a manifest.
-fn request(manifest: &Manifest, sources: &Sources) -> Result<TrainingRequest> {
+/// The entity dataframe of a manifest, whose paths are relative to `folder`.
+fn entities(manifest: &Manifest, folder: &Path) -> Result<EntityRequest> {
     let record = &manifest.request;
-    let EntitiesRecord::File(file) = &record.entities else {
-        return Err(Error::internal("a query of entities cannot be replayed"));
+    let origin = match &record.entities {
+        EntitiesRecord::Sql(sql) => EntityOrigin::Sql(sql.clone()),
+        EntitiesRecord::File(file) => {
+            let location = Location::parse(&file.path, folder)?;
+            let path = location.local().ok_or_else(|| {
+                Error::invalid(format!(
+                    "the entity dataframe {location} is no file of this machine"
+                ))
+            })?;
+            EntityOrigin::File(path.to_owned())
+        }
     };
-    let location = Location::parse(&file.path, &sources.places().folder)?;
-    let path = location.local().ok_or_else(|| Error::internal("entities elsewhere"))?;
-    Ok(TrainingRequest {
-        entities: path.to_owned(),
-        wanted: Wanted::Features(record.features.clone()),
-        full_names: record.full_names,
-        timestamp_column: record.timestamp_column.clone(),
+    Ok(EntityRequest {
+        origin,
+        names: record.names.clone(),
+        time: record.timestamp_column.clone(),
+        selection: record.selection,
     })
 }
 
-fn added(
-    manifest: &Manifest,
-    sources: &Sources,
-    retrieval: &Retrieval<'_>,
-) -> Result<Vec<InputChange>> {
-    let read = retrieval.views.iter().map(|read| read.view.source.as_str());
+/// The files that are read now and are not in the manifest.
+fn added(manifest: &Manifest, sources: &Sources, read: &[&str]) -> Result<Vec<InputChange>> {
     let folder = &sources.places().folder;
-    let files = sources.objects(read)?.into_iter().map(|object| SourceFile::of(object, folder));
+    let files = sources.objects(read.iter().copied())?.into_iter();
+    let files = files.map(|object| SourceFile::of(object, folder));
     let unknown = files.filter(|file| !manifest.inputs.iter().any(|input| input.path == file.path));
     let added =
         |is: SourceFile| InputChange { path: is.path.clone(), change: Change::Added { is } };
     Ok(unknown.map(added).collect())
 }
 
-/// The batches of a Parquet file.
-async fn file_batches(
+/// The batches of the dataset of a manifest, in the order of its rows.
+async fn dataset_batches(
     path: &Path,
-) -> Result<impl futures::Stream<Item = Result<RecordBatch>> + use<>> {
+    manifest: &Manifest,
+) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    if path.is_dir() {
+        let (path, by) = (path.to_owned(), manifest.request.partition_by.clone());
+        let schema = rows_in_order(&path, &by)?.schema();
+        return Ok(from_blocking(schema, BATCH_ROWS, move || rows_in_order(&path, &by)));
+    }
     let file = tokio::fs::File::open(path).await.context(|| path.display().to_string())?;
     let path = path.display().to_string();
     let reader = ParquetRecordBatchStreamBuilder::new(file).await;
     let reader =
         reader.and_then(|builder| builder.build()).map_err(|error| damaged(&path, &error))?;
-    Ok(reader.map_err(move |error| damaged(&path, &error)))
+    Ok(reader.map_err(move |error| damaged(&path, &error)).boxed())
 }
 
 /// What is left of a batch, or the next one with rows.

@@ -2,18 +2,28 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use arrow::array::RecordBatch;
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
     common::ScalarValue,
     dataframe::DataFrame,
     execution::SendableRecordBatchStream,
     logical_expr::{ident, lit},
-    physical_plan::{ExecutionPlan, execute_stream, stream::RecordBatchStreamAdapter},
+    physical_plan::{
+        ExecutionPlan, execute_stream,
+        stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter},
+    },
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 
-use super::{CREATED, Layout, Period, Sources, errors::from_datafusion, latest};
+use super::{
+    CREATED, Layout, Period, Sources,
+    errors::{external, from_datafusion},
+    latest,
+};
 use crate::{definition::Visible, error::Result, time::Timestamp};
+
+/// How many batches are read ahead of whoever takes them.
+const AHEAD: usize = 2;
 
 /// Told of rows as they pass.
 pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
@@ -29,6 +39,30 @@ pub(super) async fn stream(
     let schema = batches.schema();
     let told = batches.inspect_ok(move |batch| progress(batch.num_rows() as u64));
     Ok((Box::pin(RecordBatchStreamAdapter::new(schema, told)), plan))
+}
+
+/// Batches of at most so many rows, from a reader that blocks.
+pub(super) fn from_blocking<I: Iterator<Item = Result<RecordBatch>>>(
+    schema: SchemaRef,
+    batch_size: usize,
+    open: impl FnOnce() -> Result<I> + Send + 'static,
+) -> BoxStream<'static, Result<RecordBatch>> {
+    let mut builder = RecordBatchReceiverStream::builder(schema, AHEAD);
+    let sender = builder.tx();
+    builder.spawn_blocking(move || {
+        for batch in open().map_err(external)? {
+            let batch = batch.map_err(external)?;
+            for first in (0..batch.num_rows()).step_by(batch_size) {
+                let rows = batch_size.min(batch.num_rows() - first);
+                // Nobody reads on: the rest is not wanted.
+                if sender.blocking_send(Ok(batch.slice(first, rows))).is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    });
+    builder.build().map_err(from_datafusion).boxed()
 }
 
 /// The newest rows of a source, on their way.

@@ -8,7 +8,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -20,9 +20,17 @@ use datafusion::{dataframe::DataFrame, logical_expr::ident};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BatchFunction, Content, EntityDataframe, JoinSpec, Layout, MANIFEST_KEY, Manifest, Operator,
-    Progress, Sources, ViewJoin, errors::from_datafusion, in_order, inputs::Inputs, join_views,
-    record::manifest, stream::stream, transform, write_parquet,
+    BatchFunction, Content, EntityDataframe, EntityRequest, JoinSpec, Layout, MANIFEST_KEY,
+    Manifest, Operator, Progress, Sources, ViewJoin,
+    errors::from_datafusion,
+    in_order,
+    inputs::{Inputs, find_entities},
+    join_views,
+    partitioned::write_partitioned,
+    record::{Made, manifest},
+    statistics::watch,
+    stream::stream,
+    transform, write_parquet,
 };
 use crate::{
     definition::{
@@ -40,14 +48,14 @@ use crate::{
 /// What a training dataset is made of.
 #[derive(Debug, Clone)]
 pub struct TrainingRequest {
-    /// The entity dataframe: a Parquet file.
-    pub entities: PathBuf,
+    /// The entity dataframe.
+    pub entities: EntityRequest,
     /// Which features.
     pub wanted: Wanted,
     /// Whether the columns are called `view__feature`.
     pub full_names: bool,
-    /// The entity dataframe's column with the time of each row.
-    pub timestamp_column: String,
+    /// The columns that the dataset is partitioned by, which makes it a folder; by none, it is a file.
+    pub partition_by: Vec<String>,
 }
 
 /// A training dataset that was written.
@@ -93,7 +101,8 @@ impl RowErrors {
 }
 
 /// Builds a training dataset and writes it to `output`, which is there only when it is complete.
-/// `progress` is told of rows as they are written.
+/// `progress` is told how many rows there will be, as far as that is known, and what it gives is told
+/// of rows as they are written.
 ///
 /// # Errors
 /// Those of [`Retrieval::plan`], of the entity dataframe, of the sources, of a view's function
@@ -101,64 +110,82 @@ impl RowErrors {
 /// is read changes meanwhile.
 pub async fn write_training_set(
     in_force: &InForce,
-    sources: &Sources,
+    sources: &mut Sources,
     request: &TrainingRequest,
     output: &Path,
     now: Timestamp,
-    progress: Progress,
+    progress: impl FnOnce(Option<u64>) -> Progress,
 ) -> Result<TrainingSetWritten> {
     let retrieval = Retrieval::plan(&in_force.state, &request.wanted, request.full_names)?;
-    let inputs = Inputs::find(sources, &retrieval, &request.entities).await?;
-    let rows = training_rows(in_force, sources, &retrieval, request).await;
+    let file = find_entities(&request.entities.origin, &sources.places().storage).await?;
+    let entities = open_entities(&request.entities, &retrieval, sources).await;
+    let read = sources_read(&retrieval, entities.as_ref().ok());
+    let inputs = Inputs::new(sources, &read, file)?;
+    let entities = inputs.settle(entities.clone()).await?;
+    let rows = training_rows(in_force, sources, &retrieval, &entities);
     let (rows, row_errors) = inputs.settle(rows).await?;
+    let (rows, plan) = stream(rows, progress(entities.rows())).await?;
+    let (rows, watching) = watch(rows);
     let hashing = inputs.start_hashing();
-    let mut made = None;
-    let metadata = async |content: &Content| {
+    let mut said = None;
+    let tell = async |content: &Content| {
         inputs.refuse_changed().await?;
-        let manifest = manifest(
-            in_force,
-            sources,
-            &retrieval,
-            request,
-            hashing.finish().await?,
+        let made = Made {
+            read: &read,
+            inputs: hashing.finish().await?,
+            statistics: watching.finish().await?,
+            content: *content,
             now,
-            content,
-        )?;
+        };
+        let manifest = manifest(in_force, sources, &retrieval, request, made)?;
         let text = manifest.to_text()?;
-        made = Some(manifest);
-        Ok(vec![(MANIFEST_KEY.to_owned(), text)])
+        said = Some(manifest);
+        Ok(text)
     };
-    let (rows, plan) = stream(rows, progress).await?;
-    let written = write_parquet(rows, output, metadata).await;
+    let written = match request.partition_by.as_slice() {
+        [] => {
+            let metadata =
+                async |content: &Content| Ok(vec![(MANIFEST_KEY.to_owned(), tell(content).await?)]);
+            write_parquet(rows, output, metadata).await
+        }
+        by => write_partitioned(rows, output, by, tell).await,
+    };
     inputs.settle(written).await?;
     let plan = Operator::of(plan.as_ref());
-    let manifest = made.ok_or_else(|| Error::internal("a training dataset has no manifest"))?;
+    let manifest = said.ok_or_else(|| Error::internal("a training dataset has no manifest"))?;
     Ok(TrainingSetWritten { manifest, row_errors: row_errors.take(), plan })
 }
 
+/// The entity dataframe of a request, with what a retrieval wants of it.
+pub(super) async fn open_entities(
+    request: &EntityRequest,
+    retrieval: &Retrieval<'_>,
+    sources: &mut Sources,
+) -> Result<EntityDataframe> {
+    let brought = retrieval.join_keys.iter().chain(&retrieval.request);
+    let brought = brought.map(|(name, data_type)| (name.clone(), *data_type)).collect();
+    EntityDataframe::open(request, &brought, sources).await
+}
+
+/// The sources that a retrieval reads, and those that the entity dataframe does.
+pub(super) fn sources_read<'a>(
+    retrieval: &Retrieval<'a>,
+    entities: Option<&'a EntityDataframe>,
+) -> Vec<&'a str> {
+    let views = retrieval.views.iter().map(|read| read.view.source.as_str());
+    let entities = entities.into_iter().flat_map(EntityDataframe::sources);
+    views.chain(entities.map(String::as_str)).collect()
+}
+
 /// The rows of a training dataset, in order, and where the errors of its rows are collected.
-pub(super) async fn training_rows(
+pub(super) fn training_rows(
     in_force: &InForce,
     sources: &Sources,
     retrieval: &Retrieval<'_>,
-    request: &TrainingRequest,
-) -> Result<(DataFrame, Collected)> {
-    let entities = EntityDataframe::open(&request.entities, Some(&request.timestamp_column))?;
-    let rows = entity_rows(sources, retrieval, &entities, &[])?;
-    assemble(in_force, sources, retrieval, rows, &entities)
-}
-
-/// The rows of the entity dataframe, without the columns to `leave`.
-pub(super) fn entity_rows(
-    sources: &Sources,
-    retrieval: &Retrieval<'_>,
     entities: &EntityDataframe,
-    leave: &[&str],
-) -> Result<DataFrame> {
-    let brought = retrieval.join_keys.iter().chain(&retrieval.request);
-    let brought = brought.map(|(name, data_type)| (name.clone(), *data_type)).collect();
-    let rows = entities.read(sources.context(), &brought)?;
-    rows.drop_columns(leave).map_err(from_datafusion)
+) -> Result<(DataFrame, Collected)> {
+    let rows = entities.read(sources.context())?;
+    assemble(in_force, sources, retrieval, rows, entities)
 }
 
 /// The rows of a training dataset, in the order of the entity rows, and the place where the errors

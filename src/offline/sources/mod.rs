@@ -27,7 +27,7 @@ use futures::{FutureExt, future::BoxFuture};
 use conform::Conform;
 pub use parts::{InputFile, RowGroup, SourceInputs};
 pub(super) use pieces::Piece;
-pub(super) use place::{UNFINISHED, base};
+pub(super) use place::{HIVE_NULL, UNFINISHED, base};
 use table::ParquetTable;
 
 use super::{
@@ -151,7 +151,7 @@ impl Sources {
                 }
                 SourceData::Sql(sql) => {
                     readers.push(source.to_owned());
-                    let table = self.open_query(source, sql, readers).await?;
+                    let table = self.open_query(&named(source), sql, readers).await?;
                     readers.pop();
                     table
                 }
@@ -175,22 +175,39 @@ impl Sources {
         open.await.context(|| named(source))
     }
 
+    /// A query over sources that is none itself, as a table, and the names of the sources that it
+    /// reads: they are opened where they are not open yet. Messages call it `what`.
+    ///
+    /// # Errors
+    /// Those of [`Sources::open`].
+    pub(super) async fn query(
+        &mut self,
+        what: &str,
+        sql: &str,
+    ) -> Result<(Arc<dyn TableProvider>, Vec<String>)> {
+        let table = self.open_query(what, sql, &mut Vec::new()).await?;
+        match table.origin {
+            Origin::Query(reads) => Ok((table.provider, reads)),
+            Origin::Files(..) => Err(Error::internal("a query of files")),
+        }
+    }
+
     async fn open_query(
         &mut self,
-        source: &str,
+        what: &str,
         sql: &str,
         readers: &mut Vec<String>,
     ) -> Result<Table> {
-        let query = query::Query::parse(&self.context, sql).context(|| named(source))?;
+        let query = query::Query::parse(&self.context, sql).context(|| what)?;
         for read in query.sources() {
             if !self.definitions.contains_key(read) {
                 let error = self.unknown(read);
-                return Err(error.context(named(source)));
+                return Err(error.context(what));
             }
             self.open_one(read, readers).await?;
         }
         let reads: Vec<String> = query.sources().map(str::to_owned).collect();
-        let provider = query.plan(&self.context).await.context(|| named(source))?;
+        let provider = query.plan(&self.context).await.context(|| what)?;
         Ok(Table { provider, origin: Origin::Query(reads) })
     }
 
