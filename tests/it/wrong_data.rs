@@ -154,14 +154,14 @@ with pq.ParquetWriter(sys.argv[1], table.schema, encryption_properties=propertie
 #[test]
 fn an_encrypted_file_is_told_apart_from_a_damaged_one() {
     let project = shop();
-    let expect = "orders.parquet is encrypted, and there is no key to read it with\nhint: write the file without encryption";
-    encrypt(&project, "orders.parquet");
-    refused(&project, &TRAIN, &[expect]);
     encrypt(&project, "secret.parquet");
     let mut arguments = TRAIN;
     arguments[2] = "secret.parquet";
     let expect = "the entity dataframe cannot be read: secret.parquet is encrypted";
     refused(&project, &arguments, &[expect]);
+    let expect = "orders.parquet is encrypted, and there is no key to read it with\nhint: write the file without encryption";
+    encrypt(&project, "orders.parquet");
+    refused(&project, &TRAIN, &[expect]);
 }
 
 #[test]
