@@ -41,9 +41,8 @@ fn refuse_partitions(schema: &Schema, by: &[String]) -> Result<()> {
     let names = || schema.fields().iter().map(|field| field.name().as_str());
     for (place, column) in by.iter().enumerate() {
         let Ok(field) = schema.field_with_name(column) else {
-            let there = names().collect::<Vec<_>>().join(", ");
             return Err(Error::invalid(format!(
-                "cannot partition by \"{column}\": there is no such column; there are: {there}"
+                "cannot partition by \"{column}\": there is no such column"
             ))
             .with_hint(did_you_mean(column, names())));
         };
