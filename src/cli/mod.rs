@@ -37,6 +37,7 @@ use crate::{
     wasm,
 };
 use output::Output;
+use resources::ResourceArguments;
 
 /// A feature platform without training-serving skew.
 #[derive(Debug, Parser)]
@@ -93,6 +94,19 @@ enum Command {
     },
 }
 
+impl Command {
+    /// What it may use, where that can be said.
+    fn resources(&self) -> Option<&ResourceArguments> {
+        match self {
+            Self::Transform(command) => command.resources(),
+            Self::TrainingSet(command) => Some(&command.resources),
+            Self::Replay(command) => Some(&command.resources),
+            Self::Materialize(command) => Some(&command.resources),
+            _ => None,
+        }
+    }
+}
+
 /// What a command needs of the arguments that all share.
 struct Context {
     project: Option<PathBuf>,
@@ -137,6 +151,9 @@ fn execute(context: &Context, command: Command) -> Result<Verdict> {
     // In a process that may do little, so without the threads that other commands run on.
     if let Command::CompileComponent { job } = command {
         return wasm::compile_from_stdin(&job).map(|()| Verdict::Yes);
+    }
+    if let Some(resources) = command.resources() {
+        resources.prepare();
     }
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Error::from(error).context("cannot start threads"))?;

@@ -27,7 +27,7 @@ pub(super) struct Replay {
     /// The training dataset: what `unskew training-set` wrote.
     file: PathBuf,
     #[command(flatten)]
-    resources: ResourceArguments,
+    pub(super) resources: ResourceArguments,
 }
 
 /// What a replay found.

@@ -30,6 +30,13 @@ pub(super) struct ResourceArguments {
 }
 
 impl ResourceArguments {
+    /// What a process does before it starts threads, to keep within these resources.
+    pub(super) fn prepare(&self) {
+        if self.memory_limit.is_some() {
+            share_memory_between_threads();
+        }
+    }
+
     pub(super) fn resources(&self) -> Resources {
         let usual = Resources::default();
         Resources {
@@ -39,6 +46,16 @@ impl ResourceArguments {
             spill: self.spill.clone().or(usual.spill),
             spill_limit: self.spill_limit.map_or(usual.spill_limit, |bytes| bytes as u64),
         }
+    }
+}
+
+/// Lets all threads that start from now on allocate from the same memory. The GNU C library gives each
+/// of them its own otherwise, and keeps there what is freed: half as much again as a limit.
+fn share_memory_between_threads() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: it sets a number of the allocator, under the allocator's own lock.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) struct TrainingSet {
     #[arg(long)]
     explain: bool,
     #[command(flatten)]
-    resources: ResourceArguments,
+    pub(super) resources: ResourceArguments,
 }
 
 impl TrainingSet {

@@ -68,7 +68,7 @@ pub(super) struct Materialize {
     #[arg(long, value_name = "SIZE", value_parser = bytes, default_value_t = CHECKPOINT as usize)]
     checkpoint: usize,
     #[command(flatten)]
-    resources: ResourceArguments,
+    pub(super) resources: ResourceArguments,
 }
 
 /// What a run needs of the project.

@@ -13,7 +13,7 @@ use std::{fs, path::PathBuf, sync::Arc};
 
 use clap::Subcommand;
 
-use super::{Context, Verdict};
+use super::{Context, Verdict, resources::ResourceArguments};
 use crate::{
     app,
     digest::Digest,
@@ -45,6 +45,14 @@ pub(super) enum Command {
 }
 
 impl Command {
+    /// What it may use, where that can be said.
+    pub(super) fn resources(&self) -> Option<&ResourceArguments> {
+        match self {
+            Self::Run(command) => Some(&command.resources),
+            _ => None,
+        }
+    }
+
     pub(super) async fn run(self, context: &Context) -> Result<Verdict> {
         match self {
             Self::New(command) => command.run(context),

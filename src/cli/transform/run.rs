@@ -45,7 +45,7 @@ pub(in crate::cli) struct Run {
     #[arg(long)]
     fail_on_row_error: bool,
     #[command(flatten)]
-    resources: ResourceArguments,
+    pub(in crate::cli) resources: ResourceArguments,
 }
 
 impl Run {
