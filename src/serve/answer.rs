@@ -41,11 +41,13 @@ impl Status {
     }
 }
 
-/// The answer to a request.
+/// The answer to a request, by a plan that it borrows what is the same every time from.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Answer<'a> {
     /// Join keys first, then the features in the order asked for.
-    pub columns: Vec<AnswerColumn>,
+    pub columns: Vec<AnswerColumn<'a>>,
+    /// What the features are.
+    pub described: &'a Described,
     /// Rows for which an on-demand view's function had no value: view, row, message.
     pub errors: Vec<(String, u32, String)>,
     /// The views whose store failed, with what it said: what is of them, or computed from them, is
@@ -53,15 +55,44 @@ pub struct Answer {
     pub unavailable: BTreeMap<String, String>,
 }
 
-impl Answer {
+impl Answer<'_> {
     /// The views that the features are of, each once, in the order of their first feature.
     pub fn views(&self) -> impl Iterator<Item = &str> {
-        let features = self.columns.iter().filter_map(|column| column.feature.as_ref());
+        let features = self.columns.iter().filter_map(|column| column.feature);
         let mut seen = BTreeSet::new();
         features
             .map(|feature| feature.reference.view.as_str())
             .filter(move |view| seen.insert(*view))
     }
+}
+
+/// What the features of every answer by a plan are, written once: JSON texts with commas between.
+#[derive(Debug, Default)]
+pub struct Described {
+    /// Their names in the answer.
+    pub names: Vec<u8>,
+    /// Their fingerprints.
+    pub fingerprints: Vec<u8>,
+}
+
+impl Described {
+    /// Describes features by their names in the answer.
+    pub fn new<'a>(features: impl Iterator<Item = (&'a str, &'a AnswerFeature)>) -> Self {
+        let mut described = Self::default();
+        for (name, feature) in features {
+            append(&mut described.names, name);
+            append(&mut described.fingerprints, &feature.fingerprint);
+        }
+        described
+    }
+}
+
+fn append(list: &mut Vec<u8>, text: &str) {
+    if !list.is_empty() {
+        list.push(b',');
+    }
+    // A text is JSON, and a vector takes all that is written to it.
+    let _ = serde_json::to_writer(list, text);
 }
 
 /// The feature that a column of an answer is.
@@ -75,7 +106,7 @@ pub struct AnswerFeature {
 
 /// The values of a column, as they came: nothing is made of stored ones before they are written.
 #[derive(Debug, Clone)]
-pub enum Values {
+pub enum Values<'a> {
     /// Join keys, and what a function computed.
     Array(ArrayRef),
     /// A feature of a stored view, by the place of its column.
@@ -85,11 +116,11 @@ pub enum Values {
         /// Which of them.
         column: usize,
         /// What stands for null, as JSON.
-        missing: Arc<[u8]>,
+        missing: &'a [u8],
     },
 }
 
-impl Values {
+impl Values<'_> {
     /// Appends them as a JSON list.
     pub fn write(&self, out: &mut Vec<u8>) {
         match self {
@@ -99,24 +130,43 @@ impl Values {
     }
 }
 
-/// One column of an answer: a value, a status and a time for every entity row.
-#[derive(Debug)]
-pub struct AnswerColumn {
-    /// Its name in the answer.
-    pub name: Arc<str>,
-    /// The feature; `None` for a join key.
-    pub feature: Option<Arc<AnswerFeature>>,
-    /// The values, defaults filled in.
-    pub values: Values,
+/// How the values of a column came to be, row by row. The features of a view that have a value in
+/// the same rows share it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provenance {
     /// How each came to be, whatever default stands there.
-    pub statuses: Arc<Vec<Status>>,
+    pub statuses: Vec<Status>,
     /// The event time of the row each comes from; the epoch where there is none; the request's
     /// time for on-demand features.
-    pub event_timestamps: Arc<Vec<Timestamp>>,
+    pub event_timestamps: Vec<Timestamp>,
+    /// The rows whose stored value was computed by another definition than the one in force: the
+    /// view has to be materialized again before the fingerprint holds for them.
+    pub computed_by_other_definition: BTreeSet<u32>,
+}
+
+impl Provenance {
+    /// So many rows, all of them there, of one time.
+    pub fn present(rows: usize, event_time: Timestamp) -> Self {
+        Self {
+            statuses: vec![Status::Present; rows],
+            event_timestamps: vec![event_time; rows],
+            computed_by_other_definition: BTreeSet::new(),
+        }
+    }
+}
+
+/// One column of an answer: a value, a status and a time for every entity row.
+#[derive(Debug)]
+pub struct AnswerColumn<'a> {
+    /// Its name in the answer.
+    pub name: &'a str,
+    /// The feature; `None` for a join key.
+    pub feature: Option<&'a AnswerFeature>,
+    /// The values, defaults filled in.
+    pub values: Values<'a>,
+    /// How they came to be.
+    pub provenance: Arc<Provenance>,
     /// Whether a default stands in some row: in those whose status is not
     /// [`Status::Present`].
     pub defaulted: bool,
-    /// The rows whose stored value was computed by another definition than the one in force: the
-    /// view has to be materialized again before the fingerprint holds for them.
-    pub computed_by_other_definition: Arc<BTreeSet<u32>>,
 }

@@ -30,13 +30,9 @@ impl ViewMeters {
         }
     }
 
-    /// Counts the values of a column by status: missing and stale features show here first.
-    pub(super) fn count(&self, statuses: &[Status]) {
-        let mut counts = [0; Status::ALL.len()];
-        for status in statuses {
-            counts[*status as usize] += 1;
-        }
-        for (counter, count) in self.values.iter().zip(counts) {
+    /// Counts the values of an answer by status: missing and stale features show here first.
+    pub(super) fn count(&self, counts: &StatusCounts) {
+        for (counter, count) in self.values.iter().zip(counts.0) {
             if count > 0 {
                 counter.increment(count);
             }
@@ -46,6 +42,20 @@ impl ViewMeters {
     /// Records how long an answer took that the view is part of.
     pub(super) fn took(&self, since: Instant) {
         self.seconds.record(since.elapsed());
+    }
+}
+
+/// How many values of an answer have each status. They are counted here first: a counter that all
+/// threads write to is dear.
+#[derive(Debug, Clone, Default)]
+pub(super) struct StatusCounts([u64; Status::ALL.len()]);
+
+impl StatusCounts {
+    /// Counts the values of a column.
+    pub(super) fn add(&mut self, statuses: &[Status]) {
+        for status in statuses {
+            self.0[*status as usize] += 1;
+        }
     }
 }
 

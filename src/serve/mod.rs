@@ -20,7 +20,7 @@ use arc_swap::ArcSwap;
 use futures::future::join_all;
 use tokio::time::timeout;
 
-pub use answer::{Answer, AnswerColumn, AnswerFeature, Status, Values};
+pub use answer::{Answer, AnswerColumn, AnswerFeature, Described, Provenance, Status, Values};
 pub use live::Live;
 pub use meters::{Stage, StageMeters};
 pub use prepared::Prepared;
@@ -175,7 +175,11 @@ impl FeatureServer {
     /// # Errors
     /// [`Refused`]: whatever is wrong with the request, by class; a store that does not answer and
     /// a transform that fails as a whole are of class [`Class::Failed`].
-    pub async fn answer(&self, prepared: &Prepared, request: &Request) -> Result<Answer, Refused> {
+    pub async fn answer<'a>(
+        &self,
+        prepared: &'a Prepared,
+        request: &Request,
+    ) -> Result<Answer<'a>, Refused> {
         let rows = request.read(prepared)?;
         Ok(prepared.answer(&self.stores, rows, request.partial).await?)
     }

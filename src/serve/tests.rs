@@ -87,10 +87,11 @@ impl Shop {
         Self { store, _folder: folder }
     }
 
-    async fn answer(&self, asked: &Asked) -> Result<Answer, Refused> {
+    async fn answer(&self, asked: &Asked) -> Result<Answer<'static>, Refused> {
         let server = FeatureServer::new(Arc::new(in_force(VIEWS)), (*self.store).clone().into());
-        let prepared = server.prepare(&asked.wanted, asked.full_names)?;
-        server.answer(&prepared, &asked.request).await
+        // An answer borrows from its plan: this one is kept for as long as the tests run.
+        let prepared = Box::leak(Box::new(server.prepare(&asked.wanted, asked.full_names)?));
+        server.answer(prepared, &asked.request).await
     }
 }
 
@@ -128,12 +129,13 @@ fn asked(wanted: Wanted, entities: Value, event_time: i64) -> Asked {
 }
 
 /// Each column in a line: its name, and for each row value, status and event time.
-fn told(answer: &Answer) -> Vec<String> {
-    let column = |column: &AnswerColumn| {
+fn told(answer: &Answer<'_>) -> Vec<String> {
+    let column = |column: &AnswerColumn<'_>| {
         let mut values = Vec::new();
         column.values.write(&mut values);
         let values: Vec<Value> = serde_json::from_slice(&values).unwrap();
-        let rows = values.iter().zip(&*column.statuses).zip(&*column.event_timestamps);
+        let rows = values.iter().zip(&column.provenance.statuses);
+        let rows = rows.zip(&column.provenance.event_timestamps);
         let rows: Vec<String> = rows
             .map(|((value, status), time)| format!("{value} {} {}", status.as_str(), time.0))
             .collect();
@@ -207,12 +209,12 @@ async fn join_keys_come_first_and_features_as_they_were_asked_for() {
             "one: 7 PRESENT 105",
         ]
     );
-    let told_of = |name: &str| answer.columns.iter().find(|column| *column.name == *name).unwrap();
+    let told_of = |name: &str| answer.columns.iter().find(|column| column.name == name).unwrap();
     assert!(told_of("customer_id").feature.is_none());
     assert_eq!(told_of("two").feature.as_ref().unwrap().reference.to_string(), "again:two");
     asked.full_names = true;
     let answer = shop.answer(&asked).await.unwrap();
-    assert_eq!(&*answer.columns[2].name, "again__two");
+    assert_eq!(answer.columns[2].name, "again__two");
 }
 
 #[tokio::test]
@@ -239,7 +241,7 @@ async fn errors_and_defaults_are_told_beside_the_values() {
     let defaulted: Vec<bool> = answer.columns.iter().map(|column| column.defaulted).collect();
     assert_eq!(defaulted, [false, true, false, false]);
     let statuses = [Status::Present, Status::Invalid, Status::Present];
-    assert_eq!(*answer.columns[1].statuses, statuses);
+    assert_eq!(answer.columns[1].provenance.statuses, statuses);
 }
 
 #[tokio::test]
@@ -265,12 +267,14 @@ async fn rows_of_another_definition_are_told() {
     let flagged: Vec<BTreeSet<u32>> = answer
         .columns
         .iter()
-        .map(|column| BTreeSet::clone(&column.computed_by_other_definition))
+        .map(|column| column.provenance.computed_by_other_definition.clone())
         .collect();
     assert_eq!(flagged, [BTreeSet::new(), BTreeSet::from([1]), BTreeSet::new()]);
     // A row that cannot be seen gives no value that could be another.
     let answer = shop.answer(&asked(wanted, ids, 99)).await.unwrap();
-    assert!(answer.columns.iter().all(|column| column.computed_by_other_definition.is_empty()));
+    for column in &answer.columns {
+        assert_eq!(column.provenance.computed_by_other_definition, BTreeSet::new());
+    }
 }
 
 #[tokio::test]

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::{
-    serve::{Answer, AnswerColumn, Status},
-    time::Timestamp,
+    serve::{Answer, AnswerColumn, Provenance},
     value::write_timestamp,
 };
 
@@ -22,19 +21,24 @@ pub struct Remarks {
 }
 
 /// The body of an answer made from this snapshot: JSON.
-pub fn answer_body(answer: &Answer, snapshot: u64, remarks: &Remarks) -> Vec<u8> {
-    let rows = answer.columns.first().map_or(0, |column| column.statuses.len());
-    let mut body = Vec::with_capacity(512 + answer.columns.len() * (160 + rows * 48));
-    let mut shared = Shared::default();
+pub fn answer_body(answer: &Answer<'_>, snapshot: u64, remarks: &Remarks) -> Vec<u8> {
+    let (columns, described) = (&answer.columns, answer.described);
+    let rows = columns.first().map_or(0, |column| column.provenance.statuses.len());
+    let size = described.names.len() + described.fingerprints.len();
+    let mut body = Vec::with_capacity(512 + size + columns.len() * (128 + rows * 48));
+    let mut shared = None;
     body.extend_from_slice(b"{\"results\":");
-    list(&mut body, &answer.columns, |body, column| write_result(body, column, &mut shared));
+    list(&mut body, columns, |body, column| write_result(body, column, &mut shared));
+    let keys: Vec<&str> = columns.iter().map_while(join_key).collect();
     body.extend_from_slice(b",\"metadata\":{\"feature_names\":");
-    list(&mut body, &answer.columns, |body, column| text(body, &column.name));
+    described_list(&mut body, &keys, json, &described.names);
     body.extend_from_slice(b",\"fingerprints\":");
-    list(&mut body, &answer.columns, |body, column| match &column.feature {
-        Some(feature) => text(body, &feature.fingerprint),
-        None => body.extend_from_slice(b"null"),
-    });
+    described_list(
+        &mut body,
+        &keys,
+        |body, _| body.extend_from_slice(b"null"),
+        &described.fingerprints,
+    );
     body.extend_from_slice(b",\"snapshot\":");
     json(&mut body, &snapshot);
     if remarks.views {
@@ -79,52 +83,66 @@ struct RowError<'a> {
     message: &'a str,
 }
 
-/// Where in the body the times and statuses stand that many features of a view share: they are
-/// copied instead of being written again.
-#[derive(Default)]
-struct Shared {
-    times: Option<(*const Vec<Timestamp>, std::ops::Range<usize>)>,
-    statuses: Option<(*const Vec<Status>, std::ops::Range<usize>)>,
+/// The name of a column that is no feature.
+fn join_key<'a>(column: &AnswerColumn<'a>) -> Option<&'a str> {
+    column.feature.is_none().then_some(column.name)
 }
 
-fn write_result(body: &mut Vec<u8>, column: &AnswerColumn, shared: &mut Shared) {
+/// A list of something about the join keys, and about the features as it was written before.
+fn described_list(
+    body: &mut Vec<u8>,
+    keys: &[&str],
+    mut write: impl FnMut(&mut Vec<u8>, &str),
+    features: &[u8],
+) {
+    body.push(b'[');
+    for key in keys {
+        write(body, key);
+        body.push(b',');
+    }
+    match features {
+        [] if !keys.is_empty() => body.truncate(body.len() - 1),
+        features => body.extend_from_slice(features),
+    }
+    body.push(b']');
+}
+
+/// Where in the body the provenance of the column before stands: most features of a view share it,
+/// and it is copied instead of being written again.
+type Shared = Option<(*const Provenance, std::ops::Range<usize>)>;
+
+fn write_result(body: &mut Vec<u8>, column: &AnswerColumn<'_>, shared: &mut Shared) {
     body.extend_from_slice(b"{\"values\":");
     column.values.write(body);
+    match shared {
+        // Both are held by the answer, so that equal addresses are one provenance.
+        Some((known, text)) if *known == Arc::as_ptr(&column.provenance) => {
+            body.extend_from_within(text.clone());
+        }
+        _ => {
+            let start = body.len();
+            write_provenance(body, &column.provenance);
+            *shared = Some((Arc::as_ptr(&column.provenance), start..body.len()));
+        }
+    }
+    if column.defaulted {
+        body.extend_from_slice(b",\"defaulted\":true");
+    }
+    body.push(b'}');
+}
+
+fn write_provenance(body: &mut Vec<u8>, provenance: &Provenance) {
     body.extend_from_slice(b",\"statuses\":");
-    once(body, &column.statuses, &mut shared.statuses, |body, status| {
+    list(body, &provenance.statuses, |body, status| {
         body.push(b'"');
         body.extend_from_slice(status.as_str().as_bytes());
         body.push(b'"');
     });
     body.extend_from_slice(b",\"event_timestamps\":");
-    once(body, &column.event_timestamps, &mut shared.times, |body, time| {
-        write_timestamp(*time, body);
-    });
-    if column.defaulted {
-        body.extend_from_slice(b",\"defaulted\":true");
-    }
-    if !column.computed_by_other_definition.is_empty() {
+    list(body, &provenance.event_timestamps, |body, time| write_timestamp(*time, body));
+    if !provenance.computed_by_other_definition.is_empty() {
         body.extend_from_slice(b",\"computed_by_other_definition\":");
-        list(body, &*column.computed_by_other_definition, json);
-    }
-    body.push(b'}');
-}
-
-/// Writes a list, or copies it from where the same one stands already.
-fn once<T>(
-    body: &mut Vec<u8>,
-    items: &Arc<Vec<T>>,
-    before: &mut Option<(*const Vec<T>, std::ops::Range<usize>)>,
-    write: impl Fn(&mut Vec<u8>, &T),
-) {
-    match before {
-        // Both are held by the answer, so that equal addresses are one list.
-        Some((list, text)) if *list == Arc::as_ptr(items) => body.extend_from_within(text.clone()),
-        _ => {
-            let start = body.len();
-            list(body, &**items, write);
-            *before = Some((Arc::as_ptr(items), start..body.len()));
-        }
+        list(body, &provenance.computed_by_other_definition, json);
     }
 }
 
@@ -143,18 +161,6 @@ fn list<T>(
     body.push(b']');
 }
 
-/// Writes a text; one that stands in JSON as it is, as names do, is copied in one piece.
-fn text(body: &mut Vec<u8>, text: &str) {
-    let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
-    // No early exit: a plain pass over the bytes is what the compiler turns into SIMD.
-    if !text.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
-        return json(body, text);
-    }
-    body.push(b'"');
-    body.extend_from_slice(text.as_bytes());
-    body.push(b'"');
-}
-
 fn json(body: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     // Texts, numbers and lists of them are JSON, and a vector takes all that is written to it.
     let _ = serde_json::to_writer(body, value);
@@ -169,28 +175,15 @@ mod tests {
 
     use super::*;
     use crate::{
-        serve::{AnswerFeature, Status, Values},
+        serve::{AnswerFeature, Described, Status, Values},
         server::OnlineFeatures,
+        time::Timestamp,
     };
 
-    fn column(
-        name: &str,
-        view: Option<&str>,
-        values: ArrayRef,
-        like: &AnswerColumn,
-    ) -> AnswerColumn {
-        let feature = |view: &str| AnswerFeature {
+    fn feature(name: &str, view: &str) -> AnswerFeature {
+        AnswerFeature {
             reference: format!("{view}:{name}").parse().unwrap(),
             fingerprint: format!("of {name}"),
-        };
-        AnswerColumn {
-            name: name.into(),
-            feature: view.map(|view| Arc::new(feature(view))),
-            values: Values::Array(values),
-            statuses: Arc::clone(&like.statuses),
-            event_timestamps: Arc::clone(&like.event_timestamps),
-            defaulted: false,
-            computed_by_other_definition: Arc::default(),
         }
     }
 
@@ -198,27 +191,34 @@ mod tests {
     fn what_is_written_is_what_is_described() {
         let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
         let halves: ArrayRef = Arc::new(Float64Array::from(vec![Some(0.5), None]));
-        let key = AnswerColumn {
-            name: "id".into(),
-            feature: None,
-            values: Values::Array(Arc::clone(&ids)),
-            statuses: Arc::new(vec![Status::Present, Status::Present]),
-            event_timestamps: Arc::new(vec![Timestamp(0), Timestamp(0)]),
-            defaulted: false,
-            computed_by_other_definition: Arc::default(),
-        };
-        let first = AnswerColumn {
-            defaulted: true,
-            statuses: Arc::new(vec![Status::Present, Status::NullValue]),
-            event_timestamps: Arc::new(vec![Timestamp(1), Timestamp(2_000_000)]),
-            computed_by_other_definition: Arc::new(BTreeSet::from([1])),
-            ..column("first", Some("a"), halves, &key)
-        };
-        let second = column("second", Some("a"), Arc::clone(&ids), &first);
-        let third = column("third", Some("b"), Arc::clone(&ids), &key);
+        let features = [feature("first", "a"), feature("second", "a"), feature("third", "b")];
+        let described = Described::new(
+            features.iter().map(|feature| (feature.reference.feature.as_str(), feature)),
+        );
+        let column =
+            |name, feature, values: &ArrayRef, provenance: &Arc<Provenance>| AnswerColumn {
+                name,
+                feature,
+                values: Values::Array(Arc::clone(values)),
+                provenance: Arc::clone(provenance),
+                defaulted: name == "first",
+            };
+        let at_once = Arc::new(Provenance::present(2, Timestamp(0)));
+        let by_and_by = Arc::new(Provenance {
+            statuses: vec![Status::Present, Status::NullValue],
+            event_timestamps: vec![Timestamp(1), Timestamp(2_000_000)],
+            computed_by_other_definition: BTreeSet::from([1]),
+        });
+        let [first, second, third] = &features;
+        let columns = vec![
+            column("id", None, &ids, &at_once),
+            column("first", Some(first), &halves, &by_and_by),
+            column("second", Some(second), &ids, &by_and_by),
+            column("third", Some(third), &ids, &at_once),
+        ];
         let errors = vec![("b".to_owned(), 1, "no \"".to_owned())];
         let unavailable = [("c".to_owned(), "gone".to_owned())].into();
-        let answer = Answer { columns: vec![key, first, second, third], errors, unavailable };
+        let answer = Answer { columns, described: &described, errors, unavailable };
         let remarks = Remarks { views: true, warnings: ["old".to_owned()].into() };
         let body = answer_body(&answer, 7, &remarks);
         let read: OnlineFeatures = serde_json::from_slice(&body).unwrap();

@@ -45,27 +45,27 @@ pub use runs::{Job, Jobs};
 pub use settings::Settings;
 
 /// What every route works with.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct App {
     live: Arc<Live>,
-    settings: Arc<Settings>,
+    settings: Settings,
     admission: Arc<Admission>,
     jobs: Arc<dyn Jobs>,
     runs: Arc<runs::Runs>,
     metrics: Metrics,
     stages: StageMeters,
     /// Whether the server was asked to stop.
-    draining: Arc<AtomicBool>,
+    draining: AtomicBool,
     /// What describes the routes, as JSON.
-    document: Arc<str>,
+    document: String,
     /// Every path there is.
-    paths: Arc<[String]>,
+    paths: Vec<String>,
 }
 
 /// The feature server over HTTP.
 #[derive(Debug)]
 pub struct Server {
-    app: App,
+    app: Arc<App>,
     router: Router,
 }
 
@@ -82,21 +82,20 @@ impl Server {
     ) -> Result<Self> {
         let admission = Arc::new(check_settings(&settings)?);
         let (routes, document) = documented(&admission).split_for_parts();
-        let app = App {
+        let app = Arc::new(App {
             live,
-            settings: Arc::new(settings),
+            settings,
             jobs,
             runs: Arc::default(),
             metrics,
             stages: StageMeters::look_up(),
             admission,
-            draining: Arc::default(),
+            draining: AtomicBool::default(),
             paths: document.paths.paths.keys().cloned().collect(),
             document: document
                 .to_json()
-                .map_err(|error| Error::internal(format!("no OpenAPI document: {error}")))?
-                .into(),
-        };
+                .map_err(|error| Error::internal(format!("no OpenAPI document: {error}")))?,
+        });
         Ok(Self { router: router(routes, &app), app })
     }
 
@@ -129,7 +128,7 @@ fn check_settings(settings: &Settings) -> Result<Admission> {
 }
 
 /// The routes, and the document that describes them, which is made from the code of each.
-fn documented(admission: &Arc<Admission>) -> OpenApiRouter<App> {
+fn documented(admission: &Arc<Admission>) -> OpenApiRouter<Arc<App>> {
     use routes::{features, materialize, watch, write};
     let known = middleware::from_fn_with_state(Arc::clone(admission), admission::only_known);
     let asked = OpenApiRouter::new()
@@ -153,7 +152,7 @@ fn documented(admission: &Arc<Admission>) -> OpenApiRouter<App> {
         .routes(routes!(watch::openapi))
 }
 
-fn router(routes: Router<App>, app: &App) -> Router {
+fn router(routes: Router<Arc<App>>, app: &Arc<App>) -> Router {
     let worth_it = DefaultPredicate::new().and(SizeAbove::new(app.settings.gzip_bytes));
     let meters = Arc::new(metrics::RequestMeters::default());
     let gzip = CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(worth_it);
@@ -171,5 +170,5 @@ fn router(routes: Router<App>, app: &App) -> Router {
                 .layer(RequestDecompressionLayer::new())
                 .layer(DefaultBodyLimit::disable()),
         )
-        .with_state(app.clone())
+        .with_state(Arc::clone(app))
 }

@@ -10,8 +10,8 @@ use std::{
 };
 
 use super::{
-    Answer, AnswerColumn, Class, Refused, Status, Values,
-    meters::{StageMeters, ViewMeters},
+    Answer, AnswerColumn, Class, Described, Provenance, Refused, Status, Values,
+    meters::{StageMeters, StatusCounts, ViewMeters},
     request::EntityRows,
 };
 use crate::{
@@ -40,6 +40,7 @@ pub struct Prepared {
     groups: Vec<Group>,
     on_demand: OnDemand,
     outputs: Vec<Target>,
+    described: Described,
     /// The meters of the views that the outputs are of, in the order of their names.
     meters: Vec<(String, ViewMeters)>,
     stages: StageMeters,
@@ -52,6 +53,8 @@ struct Gathered<'a> {
     found: Vec<Found>,
     /// `None` where there is nothing to compute.
     computed: Option<Computed>,
+    /// How a computed value comes to be where nothing else is to be said.
+    computed_now: Arc<Provenance>,
     unavailable: BTreeMap<String, String>,
 }
 
@@ -78,8 +81,11 @@ impl Prepared {
         let views: BTreeSet<&str> = of_outputs.collect();
         let planned = Planned { reads: reads(&retrieval), groups: &groups, views: &views };
         let targets = retrieval.outputs.iter().map(|output| planned.target(output, in_force));
+        let outputs: Vec<Target> = targets.collect::<Result<_>>()?;
+        let described = outputs.iter().map(|target| (target.name.as_str(), &target.feature));
         Ok(Self {
-            outputs: targets.collect::<Result<_>>()?,
+            described: Described::new(described),
+            outputs,
             meters: views.iter().map(|view| ((*view).to_owned(), ViewMeters::new(view))).collect(),
             stages: StageMeters::look_up(),
             request_views: requesting.map(|step| step.name.to_owned()).collect(),
@@ -129,7 +135,7 @@ impl Prepared {
         stores: &Stores,
         entities: EntityRows,
         partial: bool,
-    ) -> Result<Answer> {
+    ) -> Result<Answer<'_>> {
         let begun = Instant::now();
         let (mut found, mut unavailable) = (Vec::new(), BTreeMap::new());
         let mut working = self.on_demand.has_steps().then(|| Working::new(&entities));
@@ -154,7 +160,8 @@ impl Prepared {
             Some(working) => Some(self.on_demand.run_in_turn(working.batch()?).await?),
             None => None,
         };
-        let gathered = Gathered { entities: &entities, found, computed, unavailable };
+        let computed_now = Arc::new(Provenance::present(entities.rows, entities.event_time));
+        let gathered = Gathered { entities: &entities, found, computed, computed_now, unavailable };
         let answer = self.assemble(gathered);
         self.stages.compute.took(since);
         self.meters.iter().for_each(|(_, meters)| meters.took(begun));
@@ -181,54 +188,49 @@ impl Prepared {
         Ok(rows.collect())
     }
 
-    fn assemble(&self, gathered: Gathered<'_>) -> Result<Answer> {
+    fn assemble(&self, gathered: Gathered<'_>) -> Result<Answer<'_>> {
         let entities = gathered.entities;
-        let none = Arc::new(BTreeSet::new());
-        let epoch = Arc::new(vec![Timestamp(0); entities.rows]);
-        let now = Arc::new(vec![entities.event_time; entities.rows]);
-        let present = Arc::new(vec![Status::Present; entities.rows]);
-        let keys =
-            self.join_keys.keys().filter_map(|name| Some((name, entities.columns.get(name)?)));
-        let mut columns: Vec<AnswerColumn> =
-            Vec::with_capacity(keys.size_hint().1.unwrap_or(0) + self.outputs.len());
-        columns.extend(keys.map(|(name, values)| AnswerColumn {
-            name: name.as_str().into(),
-            feature: None,
-            values: Values::Array(Arc::clone(values)),
-            statuses: Arc::clone(&present),
-            event_timestamps: Arc::clone(&epoch),
-            defaulted: false,
-            computed_by_other_definition: Arc::clone(&none),
+        let mut columns = Vec::with_capacity(self.join_keys.len() + self.outputs.len());
+        let keys = Arc::new(Provenance::present(entities.rows, Timestamp(0)));
+        columns.extend(self.join_keys.keys().filter_map(|name| {
+            Some(AnswerColumn {
+                name,
+                feature: None,
+                values: Values::Array(Arc::clone(entities.columns.get(name)?)),
+                provenance: Arc::clone(&keys),
+                defaulted: false,
+            })
         }));
+        let mut counts = vec![StatusCounts::default(); self.meters.len()];
         for target in &self.outputs {
-            let stored = target.stored(&gathered.found);
-            let mut statuses = target.statuses(&gathered, &present);
-            let lost = target.reads.iter().any(|view| gathered.unavailable.contains_key(view));
-            if lost {
-                statuses = Arc::new(vec![Status::Invalid; entities.rows]);
+            let provenance = target.provenance(&gathered);
+            if let Some(counts) = counts.get_mut(target.meters) {
+                counts.add(&provenance.statuses);
             }
-            if let Some((_, meters)) = self.meters.get(target.meters) {
-                meters.count(&statuses);
-            }
+            let is_absent = |status: &Status| *status != Status::Present;
             columns.push(AnswerColumn {
-                name: Arc::clone(&target.name),
-                feature: Some(Arc::clone(&target.feature)),
-                values: target.values(&gathered, lost)?,
-                defaulted: !lost
-                    && target.has_default
-                    && statuses.iter().any(|status| *status != Status::Present),
-                statuses,
-                event_timestamps: Arc::clone(stored.map_or(&now, |found| &found.event_timestamps)),
-                computed_by_other_definition: Arc::clone(
-                    stored.map_or(&none, |found| &found.other_definition),
-                ),
+                name: &target.name,
+                feature: Some(&target.feature),
+                values: target.values(&gathered)?,
+                defaulted: target.has_default
+                    && !target.is_lost(&gathered)
+                    && provenance.statuses.iter().any(is_absent),
+                provenance,
             });
+        }
+        for ((_, meters), counts) in self.meters.iter().zip(&counts) {
+            meters.count(counts);
         }
         let errors = gathered.computed.iter().flat_map(|computed| &computed.errors);
         let errors = errors.flat_map(|(view, errors)| {
             errors.iter().map(|error| (view.clone(), error.row, error.message.clone()))
         });
-        Ok(Answer { columns, errors: errors.collect(), unavailable: gathered.unavailable })
+        Ok(Answer {
+            columns,
+            described: &self.described,
+            errors: errors.collect(),
+            unavailable: gathered.unavailable,
+        })
     }
 }
 

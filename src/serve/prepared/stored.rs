@@ -12,7 +12,7 @@ use arrow::{
 
 use crate::{
     definition::{
-        Feature, FeatureView, Visible,
+        FeatureView, Visible,
         retrieval::{EVENT_TIME, Retrieval, ViewRead},
     },
     error::{Error, Result},
@@ -22,7 +22,7 @@ use crate::{
         EntityKeys, FingerprintPrefix, FoundFeatures, ReadRows, RowVersion, StoredColumns,
         ValueSchema, ViewId, value_fingerprint,
     },
-    serve::{Status, request::EntityRows},
+    serve::{Provenance, Status, request::EntityRows},
     time::{Span, Timestamp},
     value::{DataType, Field},
 };
@@ -47,16 +47,42 @@ pub(super) struct StoredView {
     definition: FingerprintPrefix,
     stored: StoredColumns,
     schema: ValueSchema,
-    /// Those of the features that on-demand steps read: which, and their columns of the working
-    /// batch, `view:feature`.
-    inputs: Vec<(usize, Arc<ArrowField>)>,
+    /// Those of the features that on-demand steps read; `None` where they read none.
+    inputs: Option<Inputs>,
+}
+
+/// Features that on-demand steps read: these are decoded.
+#[derive(Debug)]
+struct Inputs {
+    /// Their columns of the working batch, `view:feature`.
+    fields: Vec<Arc<ArrowField>>,
+    stored: StoredColumns,
+    schema: ValueSchema,
+}
+
+impl Inputs {
+    fn new(read: &ViewRead<'_>, wanted: &BTreeSet<&FeatureRef>) -> Result<Option<Self>> {
+        let features = read.features.iter().filter_map(|(name, feature)| {
+            let reference = FeatureRef { view: read.name.to_owned(), feature: (*name).to_owned() };
+            wanted.contains(&reference).then_some((reference, feature))
+        });
+        let features: Vec<_> = features.collect();
+        if features.is_empty() {
+            return Ok(None);
+        }
+        let columns = features.iter().map(|(_, read)| (read.column.as_str(), read.data_type));
+        let stored = StoredColumns::new(columns);
+        let fields = features.iter().map(|(reference, read)| {
+            Arc::new(ArrowField::new(reference.to_string(), read.data_type.to_arrow(), true))
+        });
+        let schema = ValueSchema::new(stored.fields())?;
+        Ok(Some(Self { fields: fields.collect(), stored, schema }))
+    }
 }
 
 /// What the store had for a view.
 pub(super) struct Found {
-    pub(super) statuses: Arc<Vec<Status>>,
-    pub(super) event_timestamps: Arc<Vec<Timestamp>>,
-    pub(super) other_definition: Arc<BTreeSet<u32>>,
+    pub(super) provenance: Arc<Provenance>,
     pub(super) features: Arc<FoundFeatures>,
 }
 
@@ -128,12 +154,6 @@ impl StoredView {
         let features = read.features.values();
         let all = read.view.features.values();
         let all = all.map(|feature| (feature.column.as_str(), feature.data_type));
-        let input = |(place, (name, feature)): (usize, (&&str, &&Feature))| {
-            let reference = FeatureRef { view: read.name.to_owned(), feature: (*name).to_owned() };
-            let data_type = feature.data_type.to_arrow();
-            let field = ArrowField::new(reference.to_string(), data_type, true);
-            inputs.contains(&reference).then(|| (place, Arc::new(field)))
-        };
         let stored = StoredColumns::new(
             features.map(|feature| (feature.column.as_str(), feature.data_type)),
         );
@@ -143,7 +163,7 @@ impl StoredView {
             visible: visibility(read.view, in_force),
             definition: FingerprintPrefix::from(&StoredColumns::new(all).definition(&rows)?),
             names: read.features.keys().map(|name| (*name).to_owned()).collect(),
-            inputs: read.features.iter().enumerate().filter_map(input).collect(),
+            inputs: Inputs::new(read, inputs)?,
             schema: ValueSchema::new(stored.fields())?,
             stored,
         })
@@ -165,9 +185,11 @@ impl StoredView {
         entities: &EntityRows,
         working: Option<&mut Working>,
     ) -> Result<Found> {
-        let mut statuses = Vec::with_capacity(entities.rows);
-        let mut event_timestamps = Vec::with_capacity(entities.rows);
-        let mut other_definition = BTreeSet::new();
+        let mut provenance = Provenance {
+            statuses: Vec::with_capacity(entities.rows),
+            event_timestamps: Vec::with_capacity(entities.rows),
+            computed_by_other_definition: BTreeSet::new(),
+        };
         let mut seen = Vec::with_capacity(entities.rows);
         for (row, stored) in read.view(place).enumerate() {
             let status = match &stored {
@@ -178,31 +200,25 @@ impl StoredView {
                 && status == Status::Present
                 && value_fingerprint(stored.value)? != self.definition
             {
-                other_definition.insert(row as u32);
+                provenance.computed_by_other_definition.insert(row as u32);
             }
             let shown = stored.filter(|_| status != Status::NotFound);
-            event_timestamps.push(shown.map_or(Timestamp(0), |stored| stored.version.event));
+            let event_time = shown.map_or(Timestamp(0), |stored| stored.version.event);
+            provenance.event_timestamps.push(event_time);
+            provenance.statuses.push(status);
             seen.push(status == Status::Present);
-            statuses.push(status);
         }
-        if let Some(working) = working
-            && !self.inputs.is_empty()
-        {
+        if let (Some(working), Some(inputs)) = (working, &self.inputs) {
             let values = read.view(place).zip(&seen);
             let values = values.map(|(stored, seen)| Some(stored.filter(|_| *seen)?.value));
-            let columns: Vec<_> = self.stored.spread(&self.schema.decode(values)?).collect();
-            for (place, field) in &self.inputs {
-                working.put(Arc::clone(field), Arc::clone(&columns[*place]));
+            let columns = inputs.schema.decode(values)?;
+            for (field, column) in inputs.fields.iter().zip(inputs.stored.spread(&columns)) {
+                working.put(Arc::clone(field), column);
             }
         }
         let rows = read.places(place).zip(&seen).map(|(place, seen)| place.filter(|_| *seen));
         let features = FoundFeatures::find(&self.schema, Arc::clone(read), rows)?;
-        Ok(Found {
-            statuses: Arc::new(statuses),
-            event_timestamps: Arc::new(event_timestamps),
-            other_definition: Arc::new(other_definition),
-            features: Arc::new(features),
-        })
+        Ok(Found { provenance: Arc::new(provenance), features: Arc::new(features) })
     }
 
     /// Rules 1, 2 and 4 of the contract on values, for the newest row.

@@ -5,32 +5,29 @@ use std::{
     sync::Arc,
 };
 
-use arrow::{array::new_null_array, buffer::NullBuffer};
+use arrow::array::new_null_array;
 
-use super::{
-    Gathered,
-    stored::{Found, Group},
-};
+use super::{Gathered, stored::Group};
 use crate::{
     definition::retrieval::Output,
     error::{Error, Result},
     evaluate::InForce,
-    serve::{AnswerFeature, Status, Values},
+    serve::{AnswerFeature, Provenance, Status, Values},
     value::DataType,
 };
 
 /// A feature of the answer.
 #[derive(Debug)]
 pub(super) struct Target {
-    pub(super) feature: Arc<AnswerFeature>,
+    pub(super) feature: AnswerFeature,
     /// The stored views that its values come from.
     pub(super) reads: BTreeSet<String>,
     origin: Origin,
-    pub(super) name: Arc<str>,
+    pub(super) name: String,
     data_type: DataType,
     pub(super) has_default: bool,
     /// What stands where there is no value, as JSON: the default, or null.
-    missing: Arc<[u8]>,
+    missing: Vec<u8>,
     /// The place of the meters of its view.
     pub(super) meters: usize,
 }
@@ -70,15 +67,14 @@ impl Planned<'_> {
         Ok(Target {
             origin,
             reads: self.reads.get(reference.view.as_str()).cloned().unwrap_or_default(),
-            feature: Arc::new(AnswerFeature {
+            feature: AnswerFeature {
                 reference: reference.clone(),
                 fingerprint: fingerprint.to_string(),
-            }),
-            name: output.name.as_str().into(),
+            },
+            name: output.name.clone(),
             data_type: output.feature.data_type,
             has_default: default.is_some(),
-            missing: default
-                .map_or(NULL.into(), |value| value.json().to_string().into_bytes().into()),
+            missing: default.map_or(NULL.to_vec(), |value| value.json().to_string().into_bytes()),
             meters: meters.unwrap_or_default(),
         })
     }
@@ -88,16 +84,14 @@ impl Planned<'_> {
 const NULL: &[u8] = b"null";
 
 impl Target {
-    /// What was found of the view, where it is a stored one.
-    pub(super) fn stored<'a>(&self, found: &'a [Found]) -> Option<&'a Found> {
-        match self.origin {
-            Origin::Stored { view, .. } => found.get(view),
-            Origin::Computed(_) => None,
-        }
+    /// Whether a store that it needs has failed.
+    pub(super) fn is_lost(&self, gathered: &Gathered<'_>) -> bool {
+        let lost = &gathered.unavailable;
+        !lost.is_empty() && self.reads.iter().any(|view| lost.contains_key(view))
     }
 
-    pub(super) fn values(&self, gathered: &Gathered<'_>, lost: bool) -> Result<Values> {
-        if lost {
+    pub(super) fn values(&self, gathered: &Gathered<'_>) -> Result<Values<'_>> {
+        if self.is_lost(gathered) {
             // No default stands for what may well be there.
             let (data_type, rows) = (self.data_type.to_arrow(), gathered.entities.rows);
             return Ok(Values::Array(new_null_array(&data_type, rows)));
@@ -106,11 +100,8 @@ impl Target {
         match &self.origin {
             Origin::Stored { view, column } => {
                 let found = gathered.found.get(*view).ok_or_else(lacking)?;
-                Ok(Values::Stored {
-                    features: Arc::clone(&found.features),
-                    column: *column,
-                    missing: Arc::clone(&self.missing),
-                })
+                let features = Arc::clone(&found.features);
+                Ok(Values::Stored { features, column: *column, missing: &self.missing })
             }
             Origin::Computed(name) => {
                 let computed = gathered.computed.as_ref();
@@ -120,46 +111,45 @@ impl Target {
         }
     }
 
-    /// What became of each row, from how its view's row was found; the same list where nothing
-    /// more is to be said.
-    pub(super) fn statuses(
-        &self,
-        gathered: &Gathered<'_>,
-        present: &Arc<Vec<Status>>,
-    ) -> Arc<Vec<Status>> {
+    /// What became of each row, from how its view's row was found; the same where nothing more is
+    /// to be said.
+    pub(super) fn provenance(&self, gathered: &Gathered<'_>) -> Arc<Provenance> {
+        let found = match self.origin {
+            Origin::Stored { view, .. } => gathered.found.get(view),
+            Origin::Computed(_) => None,
+        };
+        let mut provenance =
+            Arc::clone(found.map_or(&gathered.computed_now, |found| &found.provenance));
+        if self.is_lost(gathered) {
+            Arc::make_mut(&mut provenance).statuses.fill(Status::Invalid);
+            return provenance;
+        }
         match (&self.origin, &gathered.computed) {
-            (Origin::Stored { view, column }, _) => {
-                let Some(found) = gathered.found.get(*view) else { return Arc::clone(present) };
-                let mut statuses = Arc::clone(&found.statuses);
-                if let Some(nulls) = found.features.nulls(*column) {
-                    mark_null(&mut statuses, nulls);
+            (Origin::Stored { column, .. }, _) => {
+                if let Some(nulls) = found.and_then(|found| found.features.nulls(*column)) {
+                    mark_null(&mut provenance, nulls);
                 }
-                statuses
             }
             (Origin::Computed(name), Some(computed)) => {
-                let mut statuses = Arc::clone(present);
                 if let Some(missing) = computed.missing.get(name) {
-                    mark_null(&mut statuses, nulls(missing));
+                    mark_null(&mut provenance, missing.iter().map(|there| !there));
                 }
                 for error in computed.errors.get(&self.feature.reference.view).into_iter().flatten()
                 {
-                    if let Some(status) = Arc::make_mut(&mut statuses).get_mut(error.row as usize) {
+                    let statuses = &mut Arc::make_mut(&mut provenance).statuses;
+                    if let Some(status) = statuses.get_mut(error.row as usize) {
                         *status = Status::Invalid;
                     }
                 }
-                statuses
             }
-            (Origin::Computed(_), None) => Arc::clone(present),
+            (Origin::Computed(_), None) => {}
         }
+        provenance
     }
 }
 
-fn nulls(values: &NullBuffer) -> impl Iterator<Item = bool> {
-    values.iter().map(|there| !there)
-}
-
-fn mark_null(statuses: &mut Arc<Vec<Status>>, nulls: impl Iterator<Item = bool>) {
-    let statuses: &mut Vec<Status> = Arc::make_mut(statuses);
+fn mark_null(provenance: &mut Arc<Provenance>, nulls: impl Iterator<Item = bool>) {
+    let statuses = &mut Arc::make_mut(provenance).statuses;
     for (status, null) in statuses.iter_mut().zip(nulls) {
         if *status == Status::Present && null {
             *status = Status::NullValue;

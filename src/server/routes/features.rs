@@ -28,7 +28,7 @@ use crate::{
     )
 )]
 pub(in crate::server) async fn get_online_features(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     JsonBody(body): JsonBody<GetOnlineFeatures>,
 ) -> Result<impl IntoResponse, Failure> {
     let server = app.live.current();

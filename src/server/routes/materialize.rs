@@ -1,5 +1,7 @@
 //! Runs that write what the sources have to the online store.
 
+use std::sync::Arc;
+
 use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
@@ -34,7 +36,7 @@ use crate::{
     )
 )]
 pub(in crate::server) async fn materialize(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     query: Result<Query<RunQuery>, QueryRejection>,
     JsonBody(body): JsonBody<Materialize>,
 ) -> Result<Response, Failure> {
@@ -58,7 +60,7 @@ pub(in crate::server) async fn materialize(
     )
 )]
 pub(in crate::server) async fn materialize_incremental(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     query: Result<Query<RunQuery>, QueryRejection>,
     JsonBody(body): JsonBody<MaterializeIncremental>,
 ) -> Result<Response, Failure> {

@@ -1,6 +1,9 @@
 //! How the server is, and what it serves.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use axum::{
     Json,
@@ -35,7 +38,7 @@ pub(in crate::server) async fn health() -> StatusCode {
         (status = 503, description = "They cannot", body = Readiness),
     )
 )]
-pub(in crate::server) async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
+pub(in crate::server) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Readiness>) {
     let server = app.live.current();
     let draining = app.draining.load(Ordering::Relaxed);
     let failing = server.failing_stores(PATIENCE).await;
@@ -54,7 +57,7 @@ pub(in crate::server) async fn ready(State(app): State<App>) -> (StatusCode, Jso
     path = "/metrics",
     responses((status = 200, description = "The metrics", body = String, content_type = "text/plain"))
 )]
-pub(in crate::server) async fn metrics(State(app): State<App>) -> impl IntoResponse {
+pub(in crate::server) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render())
 }
 
@@ -64,7 +67,7 @@ pub(in crate::server) async fn metrics(State(app): State<App>) -> impl IntoRespo
     path = "/fingerprints",
     responses((status = 200, description = "The fingerprints", body = serde_json::Value))
 )]
-pub(in crate::server) async fn fingerprints(State(app): State<App>) -> Json<Served> {
+pub(in crate::server) async fn fingerprints(State(app): State<Arc<App>>) -> Json<Served> {
     Json(Served::of(app.live.current().in_force()))
 }
 
@@ -74,11 +77,11 @@ pub(in crate::server) async fn fingerprints(State(app): State<App>) -> Json<Serv
     path = "/openapi.json",
     responses((status = 200, description = "The document", body = serde_json::Value))
 )]
-pub(in crate::server) async fn openapi(State(app): State<App>) -> impl IntoResponse {
+pub(in crate::server) async fn openapi(State(app): State<Arc<App>>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], app.document.to_string())
 }
 
-pub(in crate::server) async fn not_found(State(app): State<App>) -> Failure {
+pub(in crate::server) async fn not_found(State(app): State<Arc<App>>) -> Failure {
     let error = Error::not_found("Not Found: there is no such path")
         .with_hint(format!("there are: {}", app.paths.join(", ")));
     Failure::new(StatusCode::NOT_FOUND, &error)

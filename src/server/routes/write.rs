@@ -1,6 +1,6 @@
 //! Rows, brought by a caller.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde_json::Value;
@@ -29,7 +29,7 @@ use crate::{
     )
 )]
 pub(in crate::server) async fn push(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     JsonBody(body): JsonBody<Push>,
 ) -> Result<StatusCode, Failure> {
     let failure = |error: Error| Failure::of_write(&error, Unknown::PushSource);
@@ -57,7 +57,7 @@ pub(in crate::server) async fn push(
     )
 )]
 pub(in crate::server) async fn write_to_online_store(
-    State(app): State<App>,
+    State(app): State<Arc<App>>,
     JsonBody(body): JsonBody<WriteToOnlineStore>,
 ) -> Result<Json<()>, Failure> {
     let failure = |error: Error| Failure::of_write(&error, Unknown::FeatureView);
