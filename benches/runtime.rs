@@ -38,6 +38,10 @@ use unskew::{
 };
 use unskew_sdk::abi::{Batch, Column, Values, VarBytes};
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ROWS: usize = 8_192;
 
 /// Rounds of every contender.

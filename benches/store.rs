@@ -28,6 +28,10 @@ use unskew::{
     value::{DataType, Field, RowEncoder},
 };
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Rows of a batch, and batches that are written at once: as a materializer does.

@@ -33,7 +33,7 @@ impl ResourceArguments {
     /// What a process does before it starts threads, to keep within these resources.
     pub(super) fn prepare(&self) {
         if self.memory_limit.is_some() {
-            share_memory_between_threads();
+            return_freed_memory_at_once();
         }
     }
 
@@ -49,15 +49,16 @@ impl ResourceArguments {
     }
 }
 
-/// Lets all threads that start from now on allocate from the same memory. The GNU C library gives each
-/// of them its own otherwise, and keeps there what is freed: half as much again as a limit.
-fn share_memory_between_threads() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: it sets a number of the allocator, under the allocator's own lock.
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 1);
-    }
+/// Gives memory back to the system as soon as it is free, and not a second later: until
+/// then, it counts as much as what is in use.
+fn return_freed_memory_at_once() {
+    // SAFETY: it sets a number that the allocator reads, while there is no other thread.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) }
 }
+
+/// `mi_option_purge_delay`, in milliseconds. The crate gives no name to it; a test says that it is
+/// the one that is meant.
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 /// A size in bytes: a count with KB, MB or GB (powers of ten), or without (bytes).
 pub(super) fn bytes(text: &str) -> Result<usize> {
@@ -74,6 +75,23 @@ pub(super) fn bytes(text: &str) -> Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_option_is_the_one_with_that_name() {
+        const NAMED: &str = "MIMALLOC_PURGE_DELAY";
+        const CHILD: &str = "UNSKEW_TEST_PURGE_DELAY";
+        // SAFETY: it reads a number.
+        let value = unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) };
+        if std::env::var_os(CHILD).is_some() {
+            assert_eq!(value, 7);
+            return;
+        }
+        // The allocator reads its environment once: so another process has to look.
+        let test = std::env::current_exe().unwrap();
+        let mut again = std::process::Command::new(test);
+        again.args(["--exact", "cli::resources::tests::the_option_is_the_one_with_that_name"]);
+        assert!(again.env(NAMED, "7").env(CHILD, "").status().unwrap().success());
+    }
 
     #[test]
     fn sizes() {

@@ -114,6 +114,8 @@ fn compile_apart(program: &Path, limits: &Limits, mode: Mode, bytes: &[u8]) -> R
     let child = Command::new(program)
         .args([super::COMPILE_COMMAND, &job])
         .env_clear()
+        // The bound on its memory is one of address space: none of it may be there in reserve.
+        .env("MIMALLOC_ARENA_RESERVE", "0")
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
