@@ -123,6 +123,7 @@ mod tests {
     use crate::{
         error::Kind,
         offline::{ContentHasher, read_metadata},
+        storage::testing::names,
     };
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -142,11 +143,6 @@ mod tests {
 
     fn rows(batches: Vec<Result<RecordBatch, DataFusionError>>) -> SendableRecordBatchStream {
         Box::pin(RecordBatchStreamAdapter::new(batch(0, 0).schema(), stream::iter(batches)))
-    }
-
-    fn names(folder: &Path) -> Vec<String> {
-        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
-        entries.map(|name| name.into_string().unwrap()).collect()
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl Draft {
     /// [`crate::error::Kind::Unavailable`] when nothing can be written there.
     pub fn create(path: &Path) -> Result<Self> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        remove_abandoned(folder(path), &name)?;
+        remove_abandoned_drafts(folder_around(path), &name, SUFFIX)?;
         let prefix = format!(".{name}.");
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix).suffix(SUFFIX).rand_bytes(RANDOM);
@@ -44,7 +44,7 @@ impl Draft {
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         loop {
-            let file = builder.tempfile_in(folder(path))?;
+            let file = builder.tempfile_in(folder_around(path))?;
             if held(&file)? {
                 return Ok(Self { file, path: path.to_owned() });
             }
@@ -59,7 +59,7 @@ impl Draft {
     pub fn finish(self) -> Result<()> {
         self.file.as_file().sync_all()?;
         self.file.persist(&self.path).map_err(|error| error.error)?;
-        Ok(File::open(folder(&self.path))?.sync_all()?)
+        Ok(File::open(folder_around(&self.path))?.sync_all()?)
     }
 }
 
@@ -84,37 +84,46 @@ fn held(file: &NamedTempFile) -> io::Result<bool> {
     }
 }
 
-/// Removes the drafts of the file of this name that nobody holds.
-fn remove_abandoned(folder: &Path, name: &str) -> io::Result<()> {
+/// Removes the drafts of `name` that nobody holds, files or folders: their names begin with a dot and
+/// end in this.
+///
+/// # Errors
+/// When the folder cannot be read, or one of them not be removed.
+pub(crate) fn remove_abandoned_drafts(folder: &Path, name: &str, suffix: &str) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if !is_draft(&entry.file_name().to_string_lossy(), name) {
+        if !is_draft(&entry.file_name().to_string_lossy(), name, suffix) {
             continue;
         }
         // One that cannot be opened or locked is left to its owner.
-        let Ok(file) = File::open(entry.path()) else { continue };
-        if file.try_lock().is_ok() {
-            match fs::remove_file(entry.path()) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+        let Ok(held) = File::open(entry.path()) else { continue };
+        if held.try_lock().is_err() {
+            continue;
+        }
+        let removed = match entry.file_type()?.is_dir() {
+            true => fs::remove_dir_all(entry.path()),
+            false => fs::remove_file(entry.path()),
+        };
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
     }
     Ok(())
 }
 
-/// Whether a file of the name `draft` is a draft of `name`.
-fn is_draft(draft: &str, name: &str) -> bool {
+/// Whether something of the name `draft` is a draft of `name`.
+fn is_draft(draft: &str, name: &str, suffix: &str) -> bool {
     let random = draft
         .strip_prefix('.')
-        .and_then(|rest| rest.strip_prefix(name)?.strip_prefix('.')?.strip_suffix(SUFFIX));
+        .and_then(|rest| rest.strip_prefix(name)?.strip_prefix('.')?.strip_suffix(suffix));
     random.is_some_and(|random| {
         random.len() == RANDOM && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
     })
 }
 
-/// The folder that a file is in.
-fn folder(path: &Path) -> &Path {
+/// The folder that something is in.
+pub(crate) fn folder_around(path: &Path) -> &Path {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     parent.unwrap_or(Path::new("."))
 }
@@ -124,14 +133,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::error::Kind;
-
-    fn names(folder: &Path) -> Vec<String> {
-        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
-        let mut names: Vec<String> = entries.map(|name| name.into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
+    use crate::{error::Kind, storage::testing::names};
 
     #[test]
     fn a_file_is_there_when_it_is_finished() {

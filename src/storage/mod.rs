@@ -7,6 +7,8 @@ mod connect;
 mod draft;
 mod location;
 mod settings;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::{
     collections::HashMap,
@@ -23,6 +25,7 @@ use object_store::{
 };
 
 pub use draft::Draft;
+pub(crate) use draft::{folder_around, remove_abandoned_drafts};
 pub use location::Location;
 pub(crate) use location::unescape;
 pub use settings::StorageSettings;

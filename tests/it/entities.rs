@@ -16,6 +16,12 @@ fn train(project: &Project, entities: &[&str]) -> Value {
     project.json(&[&common[..], entities].concat())
 }
 
+/// What is said where these entity rows are refused.
+fn refused(project: &Project, entities: &[&str]) -> String {
+    let common = ["training-set", "--service", "churn", "-o", "x.parquet"];
+    project.fails(2, &[&common[..], entities].concat())
+}
+
 fn manifest(project: &Project) -> Value {
     project.json(&["manifest", "train.parquet"])
 }
@@ -70,20 +76,7 @@ fn columns_of_other_names_are_mapped_and_others_are_carried_through() {
     assert!(project.ok(&["manifest", "train.parquet"]).contains("customer_id in customer"));
     project.ok(&["replay", "train.parquet"]);
 
-    let said = project.fails(
-        2,
-        &[
-            "training-set",
-            "--service",
-            "churn",
-            "-o",
-            "x.parquet",
-            "--entities",
-            "labels.parquet",
-            "--timestamp-column",
-            "seen",
-        ],
-    );
+    let said = refused(&project, &["--entities", "labels.parquet", "--timestamp-column", "seen"]);
     let expect = "the entity dataframe labels.parquet has no column customer_id; it has: label, customer, seen\n\
                   hint: did you mean \"customer\"? --map customer_id=customer reads it so";
     assert!(said.contains(expect), "{said}");
@@ -123,16 +116,11 @@ fn a_query_over_the_sources_is_an_entity_dataframe() {
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(found["inputs"][0]["path"], "visits/c.parquet");
 
-    let fails = |sql: &str| {
-        let arguments =
-            ["training-set", "--service", "churn", "-o", "x.parquet", "--entities-sql", sql];
-        project.fails(2, &arguments)
-    };
-    let said = fails("SELECT * FROM visit");
+    let said = refused(&project, &["--entities-sql", "SELECT * FROM visit"]);
     let expect =
         "error: the query of entities: no such source: \"visit\"\nhint: did you mean \"visits\"?\n";
     assert_eq!(said, expect);
-    let said = fails("SELECT customer_id FROM visits");
+    let said = refused(&project, &["--entities-sql", "SELECT customer_id FROM visits"]);
     assert!(said.contains("the query of entities has no column \"event_timestamp\" with the times; it has: customer_id"), "{said}");
 }
 
@@ -157,20 +145,7 @@ fn a_part_of_the_rows_is_the_same_part_every_time() {
     assert_eq!(part(&["--limit", "9999"])["rows"], 5_000);
     project.ok(&["replay", "train.parquet"]);
     assert_eq!(part(&["--limit", "0"])["rows"], 0);
-    let said = project.fails(
-        2,
-        &[
-            "training-set",
-            "--service",
-            "churn",
-            "-o",
-            "x.parquet",
-            "--entities",
-            "entities.parquet",
-            "--sample",
-            "1.5",
-        ],
-    );
+    let said = refused(&project, &["--entities", "entities.parquet", "--sample", "1.5"]);
     assert!(said.contains("not a part of the rows: \"1.5\""), "{said}");
 }
 

@@ -17,10 +17,14 @@ pub(super) trait EntityData: Send + Sync {
     fn schema(&self) -> SchemaRef;
 
     /// How many rows there are, where that is known.
-    fn rows(&self) -> Option<u64>;
+    fn rows(&self) -> Option<u64> {
+        None
+    }
 
     /// The period that the times in a column are in, as far as it is known.
-    fn period(&self, column: &str) -> Period;
+    fn period(&self, _column: &str) -> Period {
+        Period::ALL
+    }
 
     /// The sources that the rows are of.
     fn sources(&self) -> &[String] {

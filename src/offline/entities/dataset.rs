@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    offline::{Period, partitioned::rows_in_order, stream::from_blocking},
+    offline::{partitioned::rows_in_order, stream::from_blocking},
 };
 
 /// A dataset in a folder.
@@ -36,14 +36,6 @@ pub(super) fn open(path: &Path, by: &[String]) -> Result<Arc<dyn EntityData>> {
 impl EntityData for PartitionedData {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
-    }
-
-    fn rows(&self) -> Option<u64> {
-        None
-    }
-
-    fn period(&self, _: &str) -> Period {
-        Period::ALL
     }
 
     fn batches(&self, context: &Arc<TaskContext>) -> Batches {

@@ -18,7 +18,7 @@ use datafusion::execution::TaskContext;
 use super::data::{Batches, EntityData};
 use crate::{
     error::{Context, Error, Result},
-    offline::{Period, stream::from_blocking},
+    offline::stream::from_blocking,
 };
 
 /// What an IPC file begins with; a stream does not.
@@ -38,14 +38,6 @@ pub(super) fn open(path: &Path) -> Result<Arc<dyn EntityData>> {
 impl EntityData for IpcData {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
-    }
-
-    fn rows(&self) -> Option<u64> {
-        None
-    }
-
-    fn period(&self, _: &str) -> Period {
-        Period::ALL
     }
 
     fn batches(&self, context: &Arc<TaskContext>) -> Batches {

@@ -11,7 +11,10 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::TempDir;
 
 use super::MANIFEST;
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    storage::{folder_around, remove_abandoned_drafts},
+};
 
 /// What the name of a draft ends in.
 const SUFFIX: &str = ".parts";
@@ -39,15 +42,16 @@ impl DraftFolder {
             return Err(Error::conflict("it is there already, and is no partitioned dataset")
                 .with_hint("only such a folder is replaced; name another one"));
         }
-        let prefix = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
-        remove_abandoned(around(path), &prefix)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        remove_abandoned_drafts(folder_around(path), &name, SUFFIX)?;
+        let prefix = format!(".{name}.");
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix).suffix(SUFFIX);
         // For whom any new folder is, and not for its owner alone.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
         loop {
-            let folder = builder.tempdir_in(around(path))?;
+            let folder = builder.tempdir_in(folder_around(path))?;
             let held = File::open(folder.path())?;
             // In between somebody else may have taken it for an abandoned one.
             let free = !matches!(held.try_lock(), Err(TryLockError::WouldBlock));
@@ -78,30 +82,8 @@ impl DraftFolder {
                 let _ = self.folder.keep();
             }
         }
-        Ok(File::open(around(&self.path))?.sync_all()?)
+        Ok(File::open(folder_around(&self.path))?.sync_all()?)
     }
-}
-
-/// Removes the drafts of this prefix that nobody holds.
-fn remove_abandoned(folder: &Path, prefix: &str) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let random = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(SUFFIX));
-        if !random.is_some_and(|random| random.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
-            continue;
-        }
-        // One that cannot be opened or locked is left to its owner.
-        let Ok(held) = File::open(entry.path()) else { continue };
-        if held.try_lock().is_ok() {
-            match fs::remove_dir_all(entry.path()) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Sees to it that the names in a folder, and in all folders below it, are on the disk.
@@ -113,10 +95,4 @@ fn sync(folder: &Path) -> io::Result<()> {
         }
     }
     File::open(folder)?.sync_all()
-}
-
-/// The folder that a path is in.
-fn around(path: &Path) -> &Path {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    parent.unwrap_or(Path::new("."))
 }

@@ -18,6 +18,7 @@ use super::*;
 use crate::{
     error::{Error, Kind, Result},
     offline::{Content, ContentHasher},
+    storage::testing::names,
 };
 
 const TEXTS: [Option<&str>; 6] =
@@ -80,13 +81,6 @@ fn read(path: &Path, by: &[&str]) -> Result<RecordBatch> {
     let schema = rows.schema();
     let batches = rows.collect::<Result<Vec<_>>>()?;
     Ok(concat_batches(&schema, &batches).unwrap())
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
-    let mut names: Vec<String> = entries.map(|name| name.into_string().unwrap()).collect();
-    names.sort();
-    names
 }
 
 #[test]
