@@ -6,7 +6,8 @@ All in one run on one machine, into the embedded store (Feast: SQLite, its defau
 Redis. Feast gets fewer rows, since its rate does not depend on how many there are and it would take
 minutes; its memory does. The bare limit is a client that does nothing but send Redis the HSET of
 the same keys, fields and values, many at a time: of entities that have no row, and of entities that
-have one.
+have one. Of RUNS runs of whatever writes to Redis, the fastest counts, in turns: a second is short,
+and machines do other things.
 """
 
 import argparse
@@ -222,6 +223,7 @@ def main():
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--feast-rows", type=int, default=200_000)
     parser.add_argument("--memory-limit", default="256MB")
+    parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="unskew-bench-"))
     lines = []
@@ -231,15 +233,19 @@ def main():
         line("embedded", project.materialize())
         line("embedded, newer rows", project.materialize(later=DAY))
         sqlite = feast(folder / "feast", "online_store:\n  type: sqlite\n  path: online.db", options.feast_rows)
-        with redis_server(folder) as port:
-            online = f'[online]\nurl = "redis://127.0.0.1:{port}"'
-            ours = project.materialize(online), project.materialize(online, later=DAY)
-            fresh, again = bare_limit(folder, stored(port, options.rows))
+        runs = []
+        for _ in range(options.runs):
+            with redis_server(folder) as port:
+                online = f'[online]\nurl = "redis://127.0.0.1:{port}"'
+                ours = project.materialize(online), project.materialize(online, later=DAY)
+                limits = bare_limit(folder, stored(port, options.rows))
+            with redis_server(folder) as port:
+                online = f'[online]\nurl = "redis://127.0.0.1:{port}"'
+                runs.append((*ours, project.materialize(online, 'ttl = "9000d"'), *limits))
+        *ours, fresh, again = map(max, zip(*runs))
         line("Redis", ours[0], fresh)
         line("Redis, newer rows", ours[1], again)
-        with redis_server(folder) as port:
-            online = f'[online]\nurl = "redis://127.0.0.1:{port}"'
-            line("Redis, with a ttl", project.materialize(online, 'ttl = "9000d"'), fresh)
+        line("Redis, with a ttl", ours[2], fresh)
         with redis_server(folder) as port:
             online = f"online_store:\n  type: redis\n  connection_string: 127.0.0.1:{port}"
             redis = feast(folder / "feast_redis", online, options.feast_rows)

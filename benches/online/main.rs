@@ -41,27 +41,25 @@ fn main() {
         redis.fill().await;
         redis
     });
+    let on_redis = Project::new(&format!("[online]\nurl = \"{}\"\n", redis.url));
+    let servers = [
+        (OURS, ours.serve()),
+        (OURS_REDIS, on_redis.serve()),
+        (FEAST, ours.serve_feast(&redis.url, FEAST_WORKERS)),
+    ];
     let mut lines = Lines::new();
-    {
-        let server = ours.serve();
-        lines.add_cases(OURS, server.address);
-        lines.add_half_load(server.address);
-    }
+    // Case by case, so that whatever else the machine does meanwhile is done to all.
     for (entities, on_demand) in cases() {
-        let (_, answer) = &lines.find(OURS, entities, on_demand).kept[0];
-        let head = answer.windows(4).position(|end| end == b"\r\n\r\n").expect("it has a head");
-        let server = Canned::serve(answer[head + 4..].to_vec());
-        lines.add(HTTP, entities, on_demand, &lines.http(server.address, entities, on_demand));
-    }
-    for entities in ENTITIES {
-        lines.add(BARE, entities, false, &redis.load(entities, CONNECTIONS, lines.time));
+        for (who, server) in &servers {
+            lines.add_case(who, server.address, entities, on_demand);
+        }
+        lines.add_canned(entities, on_demand);
+        if !on_demand {
+            lines.add(BARE, entities, false, &redis.load(entities, CONNECTIONS, lines.time));
+        }
     }
     lines.add_in_one_piece(&redis);
-    {
-        let project = Project::new(&format!("[online]\nurl = \"{}\"\n", redis.url));
-        lines.add_cases(OURS_REDIS, project.serve().address);
-    }
-    lines.add_cases(FEAST, ours.serve_feast(&redis.url, FEAST_WORKERS).address);
+    lines.add_half_load(servers[0].1.address);
     lines.show_ratios();
 }
 
@@ -102,18 +100,24 @@ impl Lines {
         }
     }
 
-    /// Every case of a feature server, whose answers are checked.
-    fn add_cases(&mut self, who: &str, address: SocketAddr) {
-        for (entities, on_demand) in cases() {
-            let load = self.http(address, entities, on_demand);
-            // The first answers make plans and warm caches.
-            let warm = Load { time: self.time.mul_f64(0.1), ..load.clone() }.run();
-            self.add(who, entities, on_demand, &load);
-            let outcome = self.find(who, entities, on_demand);
-            for (place, answer) in warm.kept.iter().chain(&outcome.kept) {
-                check(*place, entities, on_demand, answer);
-            }
+    /// A case of a feature server, whose answers are checked.
+    fn add_case(&mut self, who: &str, address: SocketAddr, entities: usize, on_demand: bool) {
+        let load = self.http(address, entities, on_demand);
+        // The first answers make plans and warm caches.
+        let warm = Load { time: self.time.mul_f64(0.1), ..load.clone() }.run();
+        self.add(who, entities, on_demand, &load);
+        let outcome = self.find(who, entities, on_demand);
+        for (place, answer) in warm.kept.iter().chain(&outcome.kept) {
+            check(*place, entities, on_demand, answer);
         }
+    }
+
+    /// A server that has our answer ready.
+    fn add_canned(&mut self, entities: usize, on_demand: bool) {
+        let (_, answer) = &self.find(OURS, entities, on_demand).kept[0];
+        let head = answer.windows(4).position(|end| end == b"\r\n\r\n").expect("it has a head");
+        let server = Canned::serve(answer[head + 4..].to_vec());
+        self.add(HTTP, entities, on_demand, &self.http(server.address, entities, on_demand));
     }
 
     fn add_half_load(&mut self, address: SocketAddr) {

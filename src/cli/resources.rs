@@ -33,7 +33,7 @@ impl ResourceArguments {
     /// What a process does before it starts threads, to keep within these resources.
     pub(super) fn prepare(&self) {
         if self.memory_limit.is_some() {
-            return_freed_memory_at_once();
+            return_free_memory_soon();
         }
     }
 
@@ -49,11 +49,11 @@ impl ResourceArguments {
     }
 }
 
-/// Gives memory back to the system as soon as it is free, and not a second later: until
-/// then, it counts as much as what is in use.
-fn return_freed_memory_at_once() {
+/// Gives free memory back to the system soon, and not a second later: until then, it counts as much as
+/// what is in use. Not at once, either: much of it is wanted again.
+fn return_free_memory_soon() {
     // SAFETY: it sets a number that the allocator reads, while there is no other thread.
-    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) }
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 10) }
 }
 
 /// `mi_option_purge_delay`, in milliseconds. The crate gives no name to it; a test says that it is
