@@ -2,6 +2,10 @@
 //!
 //! One binary, so that the crate is linked once.
 
+/// As the program has it: a soak measures the memory of this process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod bombs;
 mod bucket;
 mod build;
