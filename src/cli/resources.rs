@@ -90,7 +90,9 @@ mod tests {
         let test = std::env::current_exe().unwrap();
         let mut again = std::process::Command::new(test);
         again.args(["--exact", "cli::resources::tests::the_option_is_the_one_with_that_name"]);
-        assert!(again.env(NAMED, "7").env(CHILD, "").status().unwrap().success());
+        let output = again.env(NAMED, "7").env(CHILD, "").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
     }
 
     #[test]

@@ -100,7 +100,7 @@ pub(crate) fn remove_abandoned_drafts(folder: &Path, name: &str, suffix: &str) -
         if held.try_lock().is_err() {
             continue;
         }
-        let removed = match entry.file_type()?.is_dir() {
+        let removed = match held.metadata()?.is_dir() {
             true => fs::remove_dir_all(entry.path()),
             false => fs::remove_file(entry.path()),
         };
