@@ -16,7 +16,7 @@ use crate::{
     digest::Digest,
     error::{Error, Kind, Result},
     offline::SourceFile,
-    online::{EntityKeys, Lookup, OnlineStore, RowBatch, RowVersion, ViewId},
+    online::{EntityKeys, Lookup, OnlineStore, RowBatch, RowVersion, Rows, ViewId},
     registry::{LedgerKey, Registry},
     time::{Span, Timestamp},
     value::{DataType, Field, column_from_json},
@@ -212,7 +212,7 @@ impl<'a> Ledgers<'a> {
     /// # Errors
     /// Those of the store.
     pub async fn forget(&mut self) -> Result<()> {
-        self.store.delete_view(self.mark).await?;
+        self.store.delete(self.mark, Rows::All).await?;
         self.seen = 0;
         Ok(())
     }

@@ -1,23 +1,23 @@
-//! What is left of views that are not materialized any more.
+//! What is left in the stores of views, or of definitions of views, that are not in force any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 
-use super::{DEFAULT_STORE, Ledgers, ledger::key};
+use super::{DEFAULT_STORE, Ledger, Ledgers, ViewWriter, ledger::key};
 use crate::{
     definition::FeatureView,
     error::Result,
     evaluate::InForce,
-    online::{Stores, ViewId},
+    online::{FingerprintPrefix, OnlineStore, Rows, Stores, ViewId},
     registry::{LedgerKey, Registry},
 };
 
 /// How many snapshots are read at once.
 const AT_ONCE: usize = 16;
 
-/// Rows and ledgers that no view in force reads or writes.
+/// Rows and ledgers that no view in force writes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Leftover {
     /// The view.
@@ -40,6 +40,9 @@ pub enum Gone {
     Offline,
     /// It lives in another store.
     Moved,
+    /// It was defined otherwise when the rows were written, and was materialized since: what was
+    /// not written anew is of entities that its source does not have any more.
+    Redefined,
 }
 
 impl Gone {
@@ -49,6 +52,7 @@ impl Gone {
             Self::Removed => "removed",
             Self::Offline => "not online any more",
             Self::Moved => "in another store",
+            Self::Redefined => "of an earlier definition",
         }
     }
 
@@ -63,7 +67,8 @@ impl Gone {
     }
 }
 
-/// What is left of every view that ever was online, and is not, or not in that store.
+/// What is left of every view that ever was online, and is not, or not in that store; and of earlier
+/// definitions of those that are.
 ///
 /// # Errors
 /// Those of the registry and of the stores.
@@ -76,11 +81,19 @@ pub async fn leftovers(
     let mut found = Vec::new();
     for (view, store) in lived(in_force, registry, &ledgers).await? {
         let now = in_force.state.definitions.feature_views.get(&view);
+        let online = stores.get(store.as_deref());
+        let id = ViewId::of(&in_force.project, &view);
         let Some(why) = Gone::of(now, store.as_deref()) else {
+            let rows =
+                outdated(in_force, &view, registry, store.as_deref(), online?.as_ref()).await?;
+            if rows > 0 {
+                let (why, rows) = (Gone::Redefined, Some(rows));
+                found.push(Leftover { view, store, why, rows });
+            }
             continue;
         };
-        let rows = match stores.get(store.as_deref()) {
-            Ok(online) => Some(online.count(ViewId::of(&in_force.project, &view)).await?),
+        let rows = match online {
+            Ok(online) => Some(online.count(id, Rows::All).await?),
             Err(_) => None,
         };
         if rows.unwrap_or(0) > 0 || ledgers.contains(&key(&view, store.as_deref())) {
@@ -88,6 +101,28 @@ pub async fn leftovers(
         }
     }
     Ok(found)
+}
+
+/// How many rows of a view are of earlier definitions of it; none, as long as it was not
+/// materialized under the one in force: until then they are better than nothing.
+async fn outdated(
+    in_force: &InForce,
+    view: &str,
+    registry: &Registry,
+    store: Option<&str>,
+    online: &dyn OnlineStore,
+) -> Result<u64> {
+    let mut ledgers = Ledgers::new(&in_force.project, view, registry, store, online);
+    let definition = ViewWriter::new(in_force, view)?.definition();
+    let ledger = ledgers.current().await?;
+    let whole = |ledger: Ledger| ledger.definition == definition && ledger.through.is_some();
+    match ledger.is_some_and(whole) {
+        true => {
+            let rows = Rows::Outdated(FingerprintPrefix::from(&definition));
+            online.count(ViewId::of(&in_force.project, view), rows).await
+        }
+        false => Ok(0),
+    }
 }
 
 /// The views that ever were online, each with the stores that it lived in.
@@ -119,11 +154,17 @@ pub async fn delete_leftover(
     stores: &Stores,
     registry: &Registry,
 ) -> Result<()> {
-    let Leftover { view, store, .. } = leftover;
+    let Leftover { view, store, why, .. } = leftover;
     let store = store.as_deref();
+    if *why == Gone::Redefined {
+        let definition = ViewWriter::new(in_force, view)?.definition();
+        let rows = Rows::Outdated(FingerprintPrefix::from(&definition));
+        stores.get(store)?.delete(ViewId::of(&in_force.project, view), rows).await?;
+        return Ok(());
+    }
     if let Ok(online) = stores.get(store) {
         Ledgers::new(&in_force.project, view, registry, store, online.as_ref()).forget().await?;
-        online.delete_view(ViewId::of(&in_force.project, view)).await?;
+        online.delete(ViewId::of(&in_force.project, view), Rows::All).await?;
     }
     registry.delete_ledgers(&key(view, store)).await
 }

@@ -18,7 +18,7 @@ use crate::{
     error::Kind,
     evaluate::testing::in_force,
     offline::{Places, Resources, Sources, session},
-    online::{EmbeddedOptions, EmbeddedStore, OnlineStore, Stores, ViewId},
+    online::{EmbeddedOptions, EmbeddedStore, OnlineStore, Rows, Stores, ViewId},
     registry::Registry,
     serve::{FeatureServer, Request},
 };
@@ -306,7 +306,7 @@ async fn a_store_that_loses_rows_while_they_are_written_is_found_out() {
     let unfinished = |_| Ok(Ledger::begun(Digest::of("one"), None));
     let mut writing = ledgers();
     writing.write(unfinished).await.unwrap();
-    shop.store().delete_view(ViewId::of(&view.project, "spend:ledger")).await.unwrap();
+    shop.store().delete(ViewId::of(&view.project, "spend:ledger"), Rows::All).await.unwrap();
     let error = writing.write(unfinished).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable);
     ledgers().write(unfinished).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, io, ops::Range};
 
-use super::{EntityKeys, RowVersion, ViewId, value::definition};
+use super::{EntityKeys, RowVersion, Rows, ViewId, value::definition};
 
 /// A row as a store gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,14 @@ impl<'a> StoredRow<'a> {
                 definition(self.value) == definition(new.value)
                     && self.version.content > new.version.content
             }
+        }
+    }
+
+    /// Whether it is one of these rows of its view.
+    pub(super) fn is_among(&self, rows: Rows) -> bool {
+        match rows {
+            Rows::All => true,
+            Rows::Outdated(by) => definition(self.value) != Some(by.start_of_values().as_slice()),
         }
     }
 

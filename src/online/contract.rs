@@ -9,9 +9,11 @@ use arrow::array::{ArrayRef, Int64Array, StringArray};
 use futures::future::join_all;
 
 use super::{
-    EntityKeys, Lookup, OnlineStore, ReadRows, RowBatch, RowVersion, StoredRow, ViewId, WriteReport,
+    EntityKeys, FingerprintPrefix, Lookup, OnlineStore, ReadRows, RowBatch, RowVersion, Rows,
+    StoredRow, ViewId, WriteReport,
 };
 use crate::{
+    digest::Digest,
     time::Timestamp,
     value::{DataType, Field},
 };
@@ -36,6 +38,7 @@ pub async fn contract(store: &dyn OnlineStore) {
     a_sample_has_no_row_twice(store).await;
     a_crowded_sample_is_complete(store).await;
     a_deleted_view_is_gone(store).await;
+    outdated_rows_are_told_from_others(store).await;
 }
 
 fn view(name: &str) -> ViewId {
@@ -107,9 +110,9 @@ const fn report(written: u64, stale: u64, unchanged: u64) -> WriteReport {
 async fn nothing_is_there_before_it_is_written(store: &dyn OnlineStore) {
     let view = view("nothing");
     assert_eq!(read(store, view, &keys([Some(1), None])).await, [None, None]);
-    assert_eq!(store.count(view).await, Ok(0));
+    assert_eq!(store.count(view, Rows::All).await, Ok(0));
     assert_eq!(store.sample(view, 5, 0).await.expect("sample").len(), 0);
-    assert_eq!(store.delete_view(view).await, Ok(0));
+    assert_eq!(store.delete(view, Rows::All).await, Ok(0));
 }
 
 /// Versions of one entity that differ in each part of the order, oldest first.
@@ -158,7 +161,7 @@ async fn the_newest_row_of_a_batch_wins(store: &dyn OnlineStore) {
     ];
     assert_eq!(write(store, view, &rows).await, report(2, 2, 1));
     assert_eq!(read_one(store, view, 1).await, found(newest, "newest"));
-    assert_eq!(store.count(view).await, Ok(2));
+    assert_eq!(store.count(view, Rows::All).await, Ok(2));
 }
 
 async fn the_same_row_again_changes_nothing(store: &dyn OnlineStore) {
@@ -166,7 +169,7 @@ async fn the_same_row_again_changes_nothing(store: &dyn OnlineStore) {
     assert_eq!(write(store, view, &[(1, version, "x")]).await, report(1, 0, 0));
     assert_eq!(write(store, view, &[(1, version, "x")]).await, report(0, 0, 1));
     assert_eq!(read_one(store, view, 1).await, found(version, "x"));
-    assert_eq!(store.count(view).await, Ok(1));
+    assert_eq!(store.count(view, Rows::All).await, Ok(1));
 }
 
 async fn a_correction_lands(store: &dyn OnlineStore) {
@@ -182,7 +185,7 @@ async fn another_definition_replaces_the_value(store: &dyn OnlineStore) {
     write(store, view, &[(1, version, "by the old one")]).await;
     assert_eq!(write(store, view, &[(1, version, "by the new one")]).await, report(1, 0, 0));
     assert_eq!(read_one(store, view, 1).await, found(version, "by the new one"));
-    assert_eq!(store.count(view).await, Ok(1));
+    assert_eq!(store.count(view, Rows::All).await, Ok(1));
 }
 
 /// A generator of numbers, the same in every run.
@@ -232,7 +235,7 @@ async fn concurrent_writers_end_at_the_newest(store: &dyn OnlineStore) {
             expected,
             "seed {seed}"
         );
-        assert_eq!(store.count(view).await, Ok(ENTITIES as u64));
+        assert_eq!(store.count(view, Rows::All).await, Ok(ENTITIES as u64));
     }
 }
 
@@ -271,7 +274,7 @@ async fn empty_requests_are_answered(store: &dyn OnlineStore) {
     assert_eq!(look_up(store, &[], &keys([Some(1)])).await.view(0).len(), 0);
     assert_eq!(read(store, view, &keys([])).await, []);
     assert_eq!(store.write(view, RowBatch::default(), None).await, Ok(WriteReport::default()));
-    assert_eq!(store.count(view).await, Ok(0));
+    assert_eq!(store.count(view, Rows::All).await, Ok(0));
 }
 
 async fn values_of_any_size_come_back(store: &dyn OnlineStore) {
@@ -358,11 +361,38 @@ async fn a_deleted_view_is_gone(store: &dyn OnlineStore) {
     let rows: Vec<_> = (0..40_000).map(|id| (id, version, "x")).collect();
     assert_eq!(write(store, gone, &rows).await, report(40_000, 0, 0));
     write(store, kept, &[(1, version, "kept")]).await;
-    assert_eq!(store.delete_view(gone).await, Ok(40_000));
-    assert_eq!(store.count(gone).await, Ok(0));
+    assert_eq!(store.delete(gone, Rows::All).await, Ok(40_000));
+    assert_eq!(store.count(gone, Rows::All).await, Ok(0));
     assert_eq!(read(store, gone, &keys([Some(0), Some(39_999)])).await, [None, None]);
     assert_eq!(read_one(store, kept, 1).await, found(version, "kept"));
     let older = self::version(1, None, 1);
     assert_eq!(write(store, gone, &[(1, older, "anew")]).await, report(1, 0, 0));
     assert_eq!(read_one(store, gone, 1).await, found(older, "anew"));
+}
+
+async fn outdated_rows_are_told_from_others(store: &dyn OnlineStore) {
+    const ROWS: i64 = 40_000;
+    let view = view("outdated");
+    let definition = |name: &str| FingerprintPrefix::from(&Digest::of(name));
+    let mut rows = RowBatch::default();
+    // Every third row is of the definition in force, one is of none.
+    let by = |id: i64| match id {
+        1 => Vec::new(),
+        id if id % 3 == 0 => definition("new").start_of_values().to_vec(),
+        _ => definition("old").start_of_values().to_vec(),
+    };
+    for (id, key) in (0..ROWS).zip(keys((0..ROWS).map(Some)).iter().flatten()) {
+        rows.push(key, version(1, None, 1), |out| out.extend_from_slice(&by(id)));
+    }
+    store.write(view, rows, None).await.expect("write");
+    let outdated = Rows::Outdated(definition("new"));
+    let new = (ROWS as u64).div_ceil(3);
+    assert_eq!(store.count(view, outdated).await, Ok(ROWS as u64 - new));
+    assert_eq!(store.delete(view, outdated).await, Ok(ROWS as u64 - new));
+    assert_eq!(store.count(view, outdated).await, Ok(0));
+    assert_eq!(store.delete(view, outdated).await, Ok(0));
+    assert_eq!(store.count(view, Rows::All).await, Ok(new));
+    let there = read(store, view, &keys((0..9).map(Some))).await;
+    let there: Vec<bool> = there.iter().map(Option::is_some).collect();
+    assert_eq!(there, [true, false, false, true, false, false, true, false, false]);
 }

@@ -82,21 +82,32 @@ pub trait OnlineStore: fmt::Debug + Send + Sync {
     /// As [`OnlineStore::read`].
     async fn sample(&self, view: ViewId, limit: usize, seed: u64) -> Result<RowBatch>;
 
-    /// How many rows a view has: the price of one read (embedded), or of a walk over every key of
-    /// the store (Redis). It is for people and reports, not for the path of a request.
+    /// How many of these rows a view has: the price of one read (all rows, embedded), of the view's
+    /// rows (embedded), or of a walk over every key of the store (Redis). It is for people and
+    /// reports, not for the path of a request.
     ///
     /// # Errors
     /// As [`OnlineStore::read`].
-    async fn count(&self, view: ViewId) -> Result<u64>;
+    async fn count(&self, view: ViewId, rows: Rows) -> Result<u64>;
 
-    /// Deletes the rows of a view and says how many there were. Rows written meanwhile may stay.
+    /// Deletes these rows of a view and says how many there were. Rows written meanwhile may stay;
+    /// of a row that is written meanwhile, none is deleted but one of those asked for.
     ///
     /// The price is that of the view's rows (embedded), or of a walk over every key of the store
     /// (Redis); readers and writers of other views go on meanwhile.
     ///
     /// # Errors
     /// As [`OnlineStore::write`].
-    async fn delete_view(&self, view: ViewId) -> Result<u64>;
+    async fn delete(&self, view: ViewId, rows: Rows) -> Result<u64>;
+}
+
+/// Which rows of a view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// All of them.
+    All,
+    /// Those that another definition made than this one.
+    Outdated(FingerprintPrefix),
 }
 
 /// What became of the rows of a [`RowBatch`].

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use futures::future::join_all;
 
-use super::{Lookup, OnlineStore, ReadRows, RowBatch, ViewId, WriteReport};
+use super::{Lookup, OnlineStore, ReadRows, RowBatch, Rows, ViewId, WriteReport};
 use crate::{
     error::{Error, Result, did_you_mean},
     time::Span,
@@ -116,11 +116,11 @@ impl OnlineStore for UnopenedStore {
         Err(self.0.clone())
     }
 
-    async fn count(&self, _: ViewId) -> Result<u64> {
+    async fn count(&self, _: ViewId, _: Rows) -> Result<u64> {
         Err(self.0.clone())
     }
 
-    async fn delete_view(&self, _: ViewId) -> Result<u64> {
+    async fn delete(&self, _: ViewId, _: Rows) -> Result<u64> {
         Err(self.0.clone())
     }
 }

@@ -22,6 +22,15 @@ const FORMAT: u8 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FingerprintPrefix([u8; 16]);
 
+impl FingerprintPrefix {
+    /// What values begin with that this definition made.
+    pub(super) fn start_of_values(self) -> [u8; 17] {
+        let mut start = [FORMAT; 17];
+        start[1..].copy_from_slice(&self.0);
+        start
+    }
+}
+
 impl From<&Digest> for FingerprintPrefix {
     fn from(digest: &Digest) -> Self {
         let (prefix, _) = digest.as_bytes().split_at(16);
@@ -39,8 +48,7 @@ pub fn encode_value(
     row: usize,
     out: &mut Vec<u8>,
 ) {
-    out.push(FORMAT);
-    out.extend_from_slice(&fingerprint.0);
+    out.extend_from_slice(&fingerprint.start_of_values());
     encoder.encode(row, out);
 }
 
@@ -168,6 +176,7 @@ mod tests {
             }).collect();
             for value in &values {
                 prop_assert_eq!(value_fingerprint(value).unwrap(), fingerprint);
+                prop_assert!(value.starts_with(&fingerprint.start_of_values()));
             }
             let decoded = ValueSchema::new(&fields).unwrap();
             let decoded = decoded.decode(values.iter().map(|value| Some(value.as_slice()))).unwrap();

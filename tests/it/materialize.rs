@@ -18,7 +18,7 @@ use std::{
 
 use arrow::array::{ArrayRef, Int64Array, TimestampMicrosecondArray};
 use serde_json::{Value, json};
-use unskew::online::{EmbeddedOptions, EmbeddedStore, OnlineStore, ViewId};
+use unskew::online::{EmbeddedOptions, EmbeddedStore, OnlineStore, Rows, ViewId};
 
 use crate::{
     redis::servers::{PLAIN, Server},
@@ -397,7 +397,9 @@ fn what_is_left_of_views_that_are_gone_is_pruned() {
     project.write("features/kept.toml", &format!("[feature_view{kept}"));
     project.ok(&["apply"]);
     project.ok(&["materialize"]);
-    let count = |view: &str| block_on(embedded(&project).count(ViewId::of("probe", view))).unwrap();
+    let count = |view: &str| {
+        block_on(embedded(&project).count(ViewId::of("probe", view), Rows::All)).unwrap()
+    };
     let nothing = project.json(&["materialize", "--prune"]);
     assert_eq!(nothing, json!({"deleted": true, "views": []}));
     let rows = count("spend");
@@ -426,4 +428,45 @@ fn what_is_left_of_views_that_are_gone_is_pruned() {
     project.ok(&["apply"]);
     let text = project.ok(&["materialize", "--prune"]);
     assert!(text.contains(&format!("spend, not online any more: {rows} rows deleted")), "{text}");
+}
+
+/// What `--prune` is to find of these: the view `spend`, defined otherwise.
+fn redefined(rows: u64) -> Value {
+    json!([{"view": "spend", "store": null, "why": "redefined", "rows": rows}])
+}
+
+#[test]
+fn rows_of_an_earlier_definition_are_pruned_once_the_view_is_materialized_again() {
+    check_redefined("");
+    let redis = Server::start(PLAIN);
+    check_redefined(&format!("[online]\nurl = \"{}\"\n", redis.url()));
+}
+
+fn check_redefined(online: &str) {
+    let (project, mut files) = shop();
+    project.write("unskew.toml", &format!("[project]\nname = \"probe\"\n{online}"));
+    let source = project.path("orders");
+    files.write(&source, "more.parquet", vec![(CUSTOMERS + 1, 1, 1, 1), (CUSTOMERS + 2, 1, 1, 2)]);
+    project.ok(&["materialize"]);
+    let prune = |arguments: &[&str]| {
+        let arguments = ["materialize", "--prune"].into_iter().chain(arguments.iter().copied());
+        project.json(&arguments.collect::<Vec<_>>())["views"].clone()
+    };
+    assert_eq!(prune(&[]), json!([]));
+    let more = "amount = \"int64\", written_at = \"timestamp\"";
+    project.write("features/shop.toml", &DEFINITIONS.replace("amount = \"int64\"", more));
+    project.ok(&["apply"]);
+    assert_eq!(prune(&[]), json!([]), "what was not materialized again is better than nothing");
+    fs::remove_file(source.join("more.parquet")).unwrap();
+    project.ok(&["materialize", "--incremental"]);
+    assert_eq!(prune(&["--dry-run"]), redefined(2));
+    assert_eq!(prune(&[]), redefined(2));
+    assert_eq!(prune(&[]), json!([]));
+    for (customer, status) in
+        [(CUSTOMERS + 1, "NOT_FOUND"), (files.files["a.parquet"][0].0, "PRESENT")]
+    {
+        let entity = format!("customer_id={customer}");
+        let got = project.json(&["get", "--features", "spend:amount", "--entity", &entity]);
+        assert_eq!(got["results"][1]["statuses"], json!([status]), "{got}");
+    }
 }

@@ -60,7 +60,8 @@ pub(super) struct Materialize {
     #[arg(long, value_name = "SPAN", requires = "watch", default_value = "1m")]
     every: Span,
     /// Delete what is left in the online stores of views that were removed, that are not online any
-    /// more, or that live in another store now.
+    /// more, or that live in another store now; and rows that an earlier definition of a view wrote,
+    /// once it was materialized under the one in force.
     #[arg(long, conflicts_with_all = ["from", "to", "incremental", "views"])]
     prune: bool,
     /// How much to read before it is written down that it was: what a run that is cut off has to
@@ -260,7 +261,7 @@ fn describe_plan(name: &str, plan: &Plan) -> String {
 
 fn describe_leftovers(found: &[Leftover], done: &str) -> String {
     if found.is_empty() {
-        return "nothing is left of views that are gone".to_owned();
+        return "nothing is left of what is not in force any more".to_owned();
     }
     let line = |leftover: &Leftover| {
         let Leftover { view, store, why, rows } = leftover;

@@ -10,17 +10,14 @@ mod sample;
 #[cfg(test)]
 mod tests;
 
-use std::{cmp::Reverse, path::Path, sync::Arc};
+use std::{cmp::Reverse, ops::Bound, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use environment::{Environment, Tables};
-use heed::{
-    RwTxn,
-    types::{Bytes, DecodeIgnore},
-};
+use heed::{RoTxn, RwTxn, types::Bytes};
 
 use super::{
-    Lookup, MAX_ENTITY_KEY, OnlineStore, ReadRows, RowBatch, StoredRow, ViewId, WriteReport,
+    Lookup, MAX_ENTITY_KEY, OnlineStore, ReadRows, RowBatch, Rows, StoredRow, ViewId, WriteReport,
 };
 use crate::{
     error::{Error, Result},
@@ -101,13 +98,22 @@ impl OnlineStore for EmbeddedStore {
         self.unhurried(sampled).await
     }
 
-    async fn count(&self, view: ViewId) -> Result<u64> {
-        let count = self.environment.read(|txn, tables| tables.counts.get(txn, view.as_bytes()))?;
-        Ok(count.unwrap_or(0))
+    async fn count(&self, view: ViewId, rows: Rows) -> Result<u64> {
+        self.unhurried(move |environment| match rows {
+            Rows::All => environment.read(|txn, tables| counted(txn, tables, view)),
+            Rows::Outdated(_) => environment.read(|txn, tables| {
+                let mut count = 0;
+                for row in tables.rows.prefix_iter(txn, view.as_bytes())? {
+                    count += u64::from(row?.1.is_among(rows));
+                }
+                Ok(count)
+            }),
+        })
+        .await
     }
 
-    async fn delete_view(&self, view: ViewId) -> Result<u64> {
-        self.unhurried(move |environment| delete_view(environment, view)).await
+    async fn delete(&self, view: ViewId, rows: Rows) -> Result<u64> {
+        self.unhurried(move |environment| delete(environment, view, rows)).await
     }
 }
 
@@ -190,29 +196,53 @@ fn put(txn: &mut RwTxn, tables: Tables, full_key: &[u8], row: &StoredRow<'_>) ->
     bytes.put_reserved(txn, full_key, row.stored_len(), |space| row.write_to(space))
 }
 
-fn delete_view(environment: &Environment, view: ViewId) -> Result<u64> {
-    let mut total = 0;
-    loop {
-        let deleted = environment.write(|txn, tables| delete_chunk(txn, tables, view))?;
-        total += deleted;
-        if deleted < ROWS_PER_TRANSACTION as u64 {
-            return Ok(total);
-        }
-    }
+fn counted(txn: &RoTxn, tables: Tables, view: ViewId) -> heed::Result<u64> {
+    Ok(tables.counts.get(txn, view.as_bytes())?.unwrap_or(0))
 }
 
-fn delete_chunk(txn: &mut RwTxn, tables: Tables, view: ViewId) -> heed::Result<u64> {
-    let rows = tables.rows.remap_data_type::<DecodeIgnore>();
-    let rows = rows.prefix_iter(txn, view.as_bytes())?.take(ROWS_PER_TRANSACTION);
-    let keys: Vec<Vec<u8>> = rows.map(|row| Ok(row?.0.to_vec())).collect::<heed::Result<_>>()?;
-    for key in &keys {
-        tables.rows.delete(txn, key)?;
-    }
-    let deleted = keys.len() as u64;
-    let left = tables.counts.get(txn, view.as_bytes())?.unwrap_or(0).saturating_sub(deleted);
-    match left {
-        0 => drop(tables.counts.delete(txn, view.as_bytes())?),
-        _ => tables.counts.put(txn, view.as_bytes(), &left)?,
+fn delete(environment: &Environment, view: ViewId, rows: Rows) -> Result<u64> {
+    let (mut deleted, mut after) = (0, Some(view.as_bytes().to_vec()));
+    while let Some(last) = after {
+        let chunk = |txn: &mut RwTxn, tables| delete_chunk(txn, tables, view, rows, &last);
+        let (more, next) = environment.write(chunk)?;
+        deleted += more;
+        after = next;
     }
     Ok(deleted)
+}
+
+/// Deletes those that are `rows` out of the first rows of the view after this key; gives how many,
+/// and the last key that was looked at, where there are more.
+fn delete_chunk(
+    txn: &mut RwTxn,
+    tables: Tables,
+    view: ViewId,
+    rows: Rows,
+    after: &[u8],
+) -> heed::Result<(u64, Option<Vec<u8>>)> {
+    let (mut last, mut looked_at, mut found) = (None, 0, Vec::new());
+    let from = (Bound::Excluded(after), Bound::Unbounded);
+    for row in tables.rows.range(txn, &from)?.take(ROWS_PER_TRANSACTION) {
+        let (key, row) = row?;
+        if !key.starts_with(view.as_bytes()) {
+            break;
+        }
+        looked_at += 1;
+        last = Some(key);
+        if row.is_among(rows) {
+            found.push(key.to_vec());
+        }
+    }
+    let last = last.filter(|_| looked_at == ROWS_PER_TRANSACTION).map(<[u8]>::to_vec);
+    for key in &found {
+        tables.rows.delete(txn, key)?;
+    }
+    let deleted = found.len() as u64;
+    let left = counted(txn, tables, view)?.saturating_sub(deleted);
+    match (deleted, left) {
+        (0, _) => {}
+        (_, 0) => drop(tables.counts.delete(txn, view.as_bytes())?),
+        _ => tables.counts.put(txn, view.as_bytes(), &left)?,
+    }
+    Ok((deleted, last))
 }

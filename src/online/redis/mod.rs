@@ -9,6 +9,7 @@ mod cluster;
 mod layout;
 mod options;
 mod router;
+mod scripts;
 mod sentinel;
 mod server;
 mod walk;
@@ -24,7 +25,7 @@ use server::Lane;
 
 pub use options::{Address, Credentials, RedisOptions, RedisUrl, Secret, TlsOptions, Topology};
 
-use super::{Lookup, OnlineStore, ReadRows, RowBatch, StoredRow, ViewId, WriteReport};
+use super::{Lookup, OnlineStore, ReadRows, RowBatch, Rows, StoredRow, ViewId, WriteReport};
 use crate::{
     error::{Error, Kind, Result},
     time::Span,
@@ -167,12 +168,12 @@ impl OnlineStore for RedisStore {
         walk::sample(self, view, limit, seed).await
     }
 
-    async fn count(&self, view: ViewId) -> Result<u64> {
-        walk::count(self, view).await
+    async fn count(&self, view: ViewId, rows: Rows) -> Result<u64> {
+        walk::count(self, view, rows).await
     }
 
-    async fn delete_view(&self, view: ViewId) -> Result<u64> {
-        walk::delete_view(self, view).await
+    async fn delete(&self, view: ViewId, rows: Rows) -> Result<u64> {
+        walk::delete(self, view, rows).await
     }
 }
 

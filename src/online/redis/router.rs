@@ -14,9 +14,9 @@ use super::{
     cluster::Cluster,
     layout::Tag,
     options::{Address, RedisOptions, Topology},
+    scripts,
     sentinel::Sentinels,
     server::{Dialer, Lane, Server, Silence},
-    write::NEWEST_WINS,
 };
 use crate::error::{Error, Result};
 
@@ -341,9 +341,11 @@ async fn send(
     }
     let lacks_script = |answer: &Value| is_error(answer, ServerErrorKind::NoScript);
     if answers.iter().any(lacks_script) {
-        let mut load = Pipeline::with_capacity(1);
-        load.add_command(cmd("SCRIPT").arg("LOAD").arg(NEWEST_WINS).to_owned());
-        if let Err(silence) = server.send(lane, &load, 1).await {
+        let mut load = Pipeline::with_capacity(scripts::ALL.len());
+        for script in scripts::ALL {
+            load.add_command(cmd("SCRIPT").arg("LOAD").arg(script.text).to_owned());
+        }
+        if let Err(silence) = server.send(lane, &load, scripts::ALL.len()).await {
             return places.iter().map(|_| failed(&silence, Some(server))).collect();
         }
     }

@@ -11,10 +11,11 @@ use std::{
 use redis::{Cmd, Value, cmd};
 
 use super::{
-    super::{RowBatch, ViewId, scatter::scatter},
+    super::{FingerprintPrefix, RowBatch, Rows, StoredRow, ViewId, scatter::scatter},
     RedisStore,
     layout::Tag,
     router::Commands,
+    scripts::DELETE_OUTDATED,
     server::{Lane, Server},
 };
 use crate::error::{Error, Result};
@@ -65,25 +66,29 @@ fn read_page(answer: Value) -> Option<(u64, Vec<Vec<u8>>)> {
     Some((cursor, keys.into_iter().map(key).collect::<Option<_>>()?))
 }
 
-/// Asks the same of every key, of one field; the answers in the order of the keys.
+/// Asks the same of every key, one at a time; the answers in the order of the keys.
 async fn of_each(
     store: &RedisStore,
     keys: &[Vec<u8>],
-    command: &str,
-    view: ViewId,
+    command: impl Fn(&[u8]) -> Cmd,
 ) -> Result<Vec<Value>> {
     let mut commands = Commands::with_capacity(keys.len());
     for key in keys {
         let entity = store.layout.entity(key);
         let entity = entity.ok_or_else(|| Error::internal("a key is of no entity"))?;
-        let mut one = Cmd::new();
-        one.arg(command).arg(key).arg(view.as_bytes());
-        commands.push(Tag::of(entity), one);
+        commands.push(Tag::of(entity), command(key));
     }
     match commands.is_empty() {
         true => Ok(Vec::new()),
         false => store.router.run(Lane::Bulk, &commands).await,
     }
+}
+
+/// A command about one field of a key.
+fn of_field(command: &str, key: &[u8], view: ViewId) -> Cmd {
+    let mut one = Cmd::new();
+    one.arg(command).arg(key).arg(view.as_bytes());
+    one
 }
 
 /// Whether an answer about one field says yes.
@@ -95,7 +100,32 @@ fn is_one(store: &RedisStore, answer: &Value, view: ViewId, key: &[u8]) -> Resul
     }
 }
 
-pub(super) async fn count(store: &RedisStore, view: ViewId) -> Result<u64> {
+/// The keys among these whose row of the view is one of `rows`.
+async fn among(
+    store: &RedisStore,
+    mut keys: Vec<Vec<u8>>,
+    view: ViewId,
+    rows: Rows,
+) -> Result<Vec<Vec<u8>>> {
+    let command = match rows {
+        Rows::All => "HEXISTS",
+        Rows::Outdated(_) => "HGET",
+    };
+    let answers = of_each(store, &keys, |key| of_field(command, key, view)).await?;
+    let mut is_one_of_them = Vec::with_capacity(keys.len());
+    for (key, answer) in keys.iter().zip(&answers) {
+        is_one_of_them.push(match answer {
+            Value::Nil => false,
+            Value::BulkString(row) => StoredRow::parse(row).is_none_or(|row| row.is_among(rows)),
+            other => is_one(store, other, view, key)?,
+        });
+    }
+    let mut is_one_of_them = is_one_of_them.into_iter();
+    keys.retain(|_| is_one_of_them.next().unwrap_or(false));
+    Ok(keys)
+}
+
+pub(super) async fn count(store: &RedisStore, view: ViewId, rows: Rows) -> Result<u64> {
     // A key may be met more than once while the table grows.
     let mut counted: HashSet<u64, BuildHasherDefault<DefaultHasher>> = HashSet::default();
     for server in store.router.masters().await? {
@@ -104,32 +134,42 @@ pub(super) async fn count(store: &RedisStore, view: ViewId) -> Result<u64> {
         while more {
             let (keys, rest) = walk.page().await?;
             more = rest;
-            let answers = of_each(store, &keys, "HEXISTS", view).await?;
-            for (key, answer) in keys.iter().zip(&answers) {
-                if is_one(store, answer, view, key)? {
-                    counted.insert(hash(key));
-                }
-            }
+            counted.extend(among(store, keys, view, rows).await?.iter().map(|key| hash(key)));
         }
     }
     Ok(counted.len() as u64)
 }
 
-pub(super) async fn delete_view(store: &RedisStore, view: ViewId) -> Result<u64> {
+pub(super) async fn delete(store: &RedisStore, view: ViewId, rows: Rows) -> Result<u64> {
     let mut deleted = 0;
     for server in store.router.masters().await? {
         let mut walk = Walk::from(store, &server, 0);
         let mut more = true;
         while more {
-            let (keys, rest) = walk.page().await?;
+            let (mut keys, rest) = walk.page().await?;
             more = rest;
-            let answers = of_each(store, &keys, "HDEL", view).await?;
-            for (key, answer) in keys.iter().zip(&answers) {
+            // Most rows are of the definition in force: what is none of them is decided where it is.
+            if rows != Rows::All {
+                keys = among(store, keys, view, rows).await?;
+            }
+            let answers = of_each(store, &keys, |key| match rows {
+                Rows::All => of_field("HDEL", key, view),
+                Rows::Outdated(definition) => delete_outdated(key, view, definition),
+            });
+            for (key, answer) in keys.iter().zip(&answers.await?) {
                 deleted += u64::from(is_one(store, answer, view, key)?);
             }
         }
     }
     Ok(deleted)
+}
+
+/// The call of the script that deletes a row unless this definition made it.
+fn delete_outdated(key: &[u8], view: ViewId, definition: FingerprintPrefix) -> Cmd {
+    let mut call = Cmd::new();
+    call.arg("EVALSHA").arg(DELETE_OUTDATED.hash()).arg(1).arg(key);
+    call.arg(view.as_bytes()).arg(&definition.start_of_values());
+    call
 }
 
 /// Begins somewhere in each server's table and goes on until enough rows are met, or every key is.
@@ -152,7 +192,7 @@ pub(super) async fn sample(
             while more && found.len() < limit {
                 let (keys, rest) = walk.page().await?;
                 more = rest;
-                let answers = of_each(store, &keys, "HGET", view).await?;
+                let answers = of_each(store, &keys, |key| of_field("HGET", key, view)).await?;
                 for (key, answer) in keys.into_iter().zip(answers) {
                     match answer {
                         Value::BulkString(value) => drop(found.insert(key, value)),

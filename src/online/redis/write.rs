@@ -1,37 +1,27 @@
 //! Rows on their way into Redis: of each entity the newest stays, however many write.
 //!
-//! A script decides, beside the data. Redis keeps scripts by their hash, so that two versions of
-//! unskew which decide otherwise do not meet in one name, as they would in a library of functions.
+//! A script decides, beside the data.
 //!
 //! A row of an entity that has none needs no decision: `HSETNX` writes it at the price of a bare
 //! `HSET`, and says where there is one. That does for rows that stay; a row that may leave has to
 //! be written together with its expiry.
 
-use std::{
-    cmp::Reverse,
-    sync::{LazyLock, atomic::Ordering},
-};
+use std::{cmp::Reverse, sync::atomic::Ordering};
 
-use redis::{Cmd, Script, Value};
+use redis::{Cmd, Value};
 
 use super::{
     super::{MAX_ENTITY_KEY, OnlineStore as _, RowBatch, StoredRow, ViewId, WriteReport},
     RedisStore,
     layout::Tag,
     router::Commands,
+    scripts::NEWEST_WINS,
     server::Lane,
 };
 use crate::{
     error::{Error, Result},
     time::{Span, Timestamp},
 };
-
-/// Decides which rows stay.
-pub(super) const NEWEST_WINS: &str = include_str!("newest_wins.lua");
-
-/// The hash by which Redis knows the script.
-static SCRIPT_HASH: LazyLock<String> =
-    LazyLock::new(|| Script::new(NEWEST_WINS).get_hash().to_owned());
 
 /// How many rows one run of the script decides at the most, and about how many bytes: Redis does
 /// nothing else meanwhile.
@@ -241,7 +231,7 @@ impl Writer<'_> {
     /// The call of the script for rows of one tag: see `newest_wins.lua`.
     fn call(&self, tag: Tag, rows: &[Sorted<'_>], expiry: Option<i64>) -> Cmd {
         let mut command = Cmd::with_capacity(6 + 2 * rows.len(), size(rows));
-        command.arg("EVALSHA").arg(SCRIPT_HASH.as_str()).arg(rows.len() + 1);
+        command.arg("EVALSHA").arg(NEWEST_WINS.hash()).arg(rows.len() + 1);
         command.arg(self.store.layout.marker(tag));
         let mut bytes = Vec::new();
         for (_, entity, _) in rows {

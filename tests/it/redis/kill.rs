@@ -16,7 +16,7 @@ use std::{
 
 use unskew::{
     error::Kind,
-    online::{OnlineStore, RedisStore, RowVersion},
+    online::{OnlineStore, RedisStore, RowVersion, Rows},
 };
 
 use super::{
@@ -109,5 +109,5 @@ async fn nothing_is_lost_and_nothing_goes_back_when_redis_is_killed() {
     let oracle = oracle.lock().unwrap().clone();
     let expected: Vec<_> = (0..ENTITIES as i64).map(|id| oracle.get(&id).and_then(found)).collect();
     assert_eq!(stored(&*store, view("kill"), 0..ENTITIES as i64).await.unwrap(), expected);
-    assert_eq!(store.count(view("kill")).await, Ok(oracle.len() as u64));
+    assert_eq!(store.count(view("kill"), Rows::All).await, Ok(oracle.len() as u64));
 }

@@ -21,7 +21,7 @@ use rows::{Row, batch, found, keys, stored, view};
 use servers::{Cluster, DURABLE, PLAIN, Server, Watched, options, run};
 use unskew::{
     error::Kind,
-    online::{Lookup, OnlineStore, RedisStore, Secret, contract::contract},
+    online::{Lookup, OnlineStore, RedisStore, Rows, Secret, contract::contract},
     time::Span,
 };
 
@@ -55,7 +55,7 @@ async fn a_cluster_holds_to_the_contract_and_slots_may_move() {
     }
     moving.await.unwrap();
     cluster.wait();
-    assert_eq!(store.count(view("moving")).await, Ok(300));
+    assert_eq!(store.count(view("moving"), Rows::All).await, Ok(300));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -261,7 +261,7 @@ async fn what_was_never_written_is_corrupt_with_its_key_and_view() {
         check(stored(&store, view, 0..8).await.unwrap_err());
         check(store.write(view, batch(&rows), None).await.unwrap_err());
         check(store.sample(view, 100, 0).await.unwrap_err());
-        assert_eq!(store.delete_view(view).await, Ok(8));
+        assert_eq!(store.delete(view, Rows::All).await, Ok(8));
     }
     // A key that is of another type altogether.
     store.write(view, batch(&rows), None).await.unwrap();
@@ -335,10 +335,10 @@ async fn what_others_keep_in_the_same_redis_is_left_alone() {
     let mut options = server.options();
     options.prefix = "other:".to_owned();
     let other = RedisStore::new(options).unwrap();
-    assert_eq!(other.count(view("a")).await, Ok(0));
-    assert_eq!(store.count(view("a")).await, Ok(1));
+    assert_eq!(other.count(view("a"), Rows::All).await, Ok(0));
+    assert_eq!(store.count(view("a"), Rows::All).await, Ok(1));
     assert_eq!(store.sample(view("a"), 9, 0).await.unwrap().len(), 1);
-    assert_eq!(store.delete_view(view("a")).await, Ok(1));
+    assert_eq!(store.delete(view("a"), Rows::All).await, Ok(1));
     assert!(connection.exists::<_, bool>("elsewhere").unwrap());
 }
 

@@ -1,7 +1,7 @@
 //! The newest row wins, in Redis as in the embedded store.
 
 use futures::future::join_all;
-use unskew::online::{EmbeddedOptions, EmbeddedStore, OnlineStore};
+use unskew::online::{EmbeddedOptions, EmbeddedStore, OnlineStore, Rows};
 
 use super::{
     rows::{Lottery, Row, batch, found, stored, view},
@@ -73,8 +73,8 @@ async fn the_script_decides_as_the_embedded_store_does() {
             "round {round}: {rows:?}"
         );
         if round % 50 == 49 {
-            script.delete_view(view).await.unwrap();
-            embedded.delete_view(view).await.unwrap();
+            script.delete(view, Rows::All).await.unwrap();
+            embedded.delete(view, Rows::All).await.unwrap();
         }
     }
 }
