@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 
 use super::FeatureServer;
 
@@ -17,9 +17,10 @@ impl Live {
         Self(ArcSwap::from_pointee(server))
     }
 
-    /// The server that answers now.
-    pub fn current(&self) -> Arc<FeatureServer> {
-        self.0.load_full()
+    /// The server that answers now. It is lent, not counted: a counter that all threads write to is
+    /// dear.
+    pub fn current(&self) -> Guard<Arc<FeatureServer>> {
+        self.0.load()
     }
 
     /// Puts another in its place, for the requests that come from now on.

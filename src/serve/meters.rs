@@ -1,6 +1,6 @@
 //! What is measured of answers: by view, by status, by stage.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use metrics::{Counter, Histogram, counter, histogram};
 
@@ -40,8 +40,8 @@ impl ViewMeters {
     }
 
     /// Records how long an answer took that the view is part of.
-    pub(super) fn took(&self, since: Instant) {
-        self.seconds.record(since.elapsed());
+    pub(super) fn took(&self, time: Duration) {
+        self.seconds.record(time);
     }
 }
 
@@ -99,8 +99,10 @@ impl std::fmt::Debug for Stage {
 }
 
 impl Stage {
-    /// Records how long it took.
-    pub fn took(&self, since: Instant) {
-        self.0.record(since.elapsed());
+    /// Records how long it took, and gives the moment at which it was over.
+    pub fn took(&self, since: Instant) -> Instant {
+        let end = Instant::now();
+        self.0.record(end - since);
+        end
     }
 }

@@ -79,13 +79,14 @@ pub(super) struct RequestMeters(ArcSwap<HashMap<String, (Counter, Histogram)>>);
 impl RequestMeters {
     fn saw(&self, route: &str, status: u16, consumer: &str, took: Duration) {
         let key = format!("{route} {status} {consumer}");
-        let known = self.0.load();
-        let (count, seconds) = match known.get(&key) {
-            Some(known) => known.clone(),
-            None => self.look_up(key, route, status, consumer),
+        let record = |(count, seconds): &(Counter, Histogram)| {
+            count.increment(1);
+            seconds.record(took);
         };
-        count.increment(1);
-        seconds.record(took);
+        match self.0.load().get(&key) {
+            Some(known) => record(known),
+            None => record(&self.look_up(key, route, status, consumer)),
+        }
     }
 
     fn look_up(

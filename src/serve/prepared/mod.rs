@@ -154,8 +154,7 @@ impl Prepared {
                 found.push(view.take(place, &rows, &entities, working.as_mut())?);
             }
         }
-        self.stages.store.took(begun);
-        let since = Instant::now();
+        let since = self.stages.store.took(begun);
         let computed = match working {
             Some(working) => Some(self.on_demand.run_in_turn(working.batch()?).await?),
             None => None,
@@ -163,8 +162,8 @@ impl Prepared {
         let computed_now = Arc::new(Provenance::present(entities.rows, entities.event_time));
         let gathered = Gathered { entities: &entities, found, computed, computed_now, unavailable };
         let answer = self.assemble(gathered);
-        self.stages.compute.took(since);
-        self.meters.iter().for_each(|(_, meters)| meters.took(begun));
+        let time = self.stages.compute.took(since) - begun;
+        self.meters.iter().for_each(|(_, meters)| meters.took(time));
         answer
     }
 

@@ -97,7 +97,8 @@ async fn run(
     let chosen = views(server.in_force(), &named).map_err(failure)?;
     let chosen: Vec<String> = chosen.into_keys().map(str::to_owned).collect();
     let under_way = app.runs.begin(chosen.clone()).map_err(failure)?;
-    let running = app.jobs.start(Job { server, views: chosen.clone(), window });
+    let running =
+        app.jobs.start(Job { server: Arc::clone(&server), views: chosen.clone(), window });
     let running = tokio::spawn(async move {
         let done = running.await;
         drop(under_way);
