@@ -222,9 +222,12 @@ impl Materializer<'_> {
         let mut ticks = interval(TOLD_EVERY);
         loop {
             let done = tokio::select! {
-                batch = written.try_next() => match batch? {
-                    Some(batch) => { total += batch; false }
-                    None => true,
+                batch = written.try_next() => match batch {
+                    Ok(Some(batch)) => { total += batch; false }
+                    Ok(None) => true,
+                    Err(error) => {
+                        return Err(self.sources.locate_damage(writer.source(), error).await);
+                    }
                 },
                 _ = ticks.tick() => false,
             };

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::task::JoinHandle;
 
-use super::{EntityOrigin, SourceFile, Sources};
+use super::{EntityOrigin, SourceFile, Sources, damage::locate};
 use crate::{
     digest::Digest,
     error::{Error, Kind, Result},
@@ -79,11 +79,15 @@ impl<'a> Inputs<'a> {
         stream::iter(looks).buffered(AT_ONCE).try_collect().await
     }
 
-    /// The outcome of reading; an error that comes of a file that changed meanwhile says so.
+    /// The outcome of reading; an error that comes of a file that changed meanwhile, or that is
+    /// damaged, says so.
     pub(super) async fn settle<T>(&self, outcome: Result<T>) -> Result<T> {
         match outcome {
             Err(error) if error.kind() != Kind::Conflict => {
-                Err(self.refuse_changed().await.err().unwrap_or(error))
+                Err(match self.refuse_changed().await {
+                    Err(changed) => changed,
+                    Ok(()) => locate(self.sources, &self.objects, error).await,
+                })
             }
             outcome => outcome,
         }

@@ -6,6 +6,7 @@
 
 mod changes;
 mod content_hash;
+mod damage;
 mod encoding;
 mod entities;
 mod errors;

@@ -1,6 +1,6 @@
 //! Data that do not fit get a message that says which file, which column, which row, and no output.
 
-use std::{fs, process::Command, sync::Arc};
+use std::{fs, path::Path, process::Command, sync::Arc};
 
 use arrow::{
     array::{
@@ -9,7 +9,10 @@ use arrow::{
     },
     datatypes::{Field, Schema},
 };
-use parquet::arrow::ArrowWriter;
+use parquet::{
+    arrow::ArrowWriter,
+    file::reader::{FileReader as _, SerializedFileReader},
+};
 
 use crate::{
     shop::{days, ids, shop},
@@ -120,8 +123,8 @@ fn times_that_are_out_of_range_are_named() {
     refused(&project, &TRAIN, &[expect]);
 }
 
-/// Writes a file of orders with pyarrow, encrypted.
-fn encrypt(project: &Project, path: &str) {
+/// Writes a file of orders with pyarrow, whose amounts are encrypted, and whose footer is or is not.
+fn encrypt(project: &Project, path: &str, plain_footer: bool) {
     let script = "
 import base64, datetime, sys
 import pyarrow as pa, pyarrow.parquet as pq, pyarrow.parquet.encryption as pe
@@ -140,13 +143,14 @@ table = pa.table({
     'amount': [1.5],
 })
 config = pe.EncryptionConfiguration(
-    footer_key='footer', column_keys={'column': ['amount']})
+    footer_key='footer', column_keys={'column': ['amount']}, plaintext_footer=sys.argv[2] == 'true')
 properties = pe.CryptoFactory(Kms).file_encryption_properties(pe.KmsConnectionConfig(), config)
 with pq.ParquetWriter(sys.argv[1], table.schema, encryption_properties=properties) as writer:
     writer.write_table(table)
 ";
     let path = project.path(path);
-    let arguments = ["-c", script, path.to_str().unwrap()];
+    let plain_footer = plain_footer.to_string();
+    let arguments = ["-c", script, path.to_str().unwrap(), &plain_footer];
     let output = Command::new(python()).args(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -154,14 +158,58 @@ with pq.ParquetWriter(sys.argv[1], table.schema, encryption_properties=propertie
 #[test]
 fn an_encrypted_file_is_told_apart_from_a_damaged_one() {
     let project = shop();
-    encrypt(&project, "secret.parquet");
+    encrypt(&project, "secret.parquet", false);
     let mut arguments = TRAIN;
     arguments[2] = "secret.parquet";
     let expect = "the entity dataframe cannot be read: secret.parquet is encrypted";
     refused(&project, &arguments, &[expect]);
     let expect = "orders.parquet is encrypted, and there is no key to read it with\nhint: write the file without encryption";
-    encrypt(&project, "orders.parquet");
+    encrypt(&project, "orders.parquet", false);
     refused(&project, &TRAIN, &[expect]);
+}
+
+/// Overwrites the pages of a column.
+fn damage(path: &Path, column: usize) {
+    let footer = SerializedFileReader::new(fs::File::open(path).unwrap()).unwrap();
+    let (start, length) = footer.metadata().row_group(0).column(column).byte_range();
+    let mut bytes = fs::read(path).unwrap();
+    bytes[start as usize..(start + length) as usize].fill(0xff);
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_column_that_cannot_be_read_is_named_with_its_file() {
+    let project = shop();
+    fs::create_dir(project.path("orders")).unwrap();
+    let definitions = crate::shop::DEFINITIONS.replace("orders.parquet", "orders");
+    project.write("features/shop.toml", &definitions);
+    for file in ["orders/a.parquet", "orders/b.parquet", "orders/c.parquet"] {
+        write_orders(&project, file, days(&[0, 1]), amounts(&[1.5, 2.5]));
+    }
+    project.ok(&["apply"]);
+    project.publish("transforms/scale");
+    let log = "commerce/scale@1.0.0#natural_log";
+    let run = [
+        "transform",
+        "run",
+        log,
+        "--input",
+        "orders",
+        "--column",
+        "x=amount",
+        "-o",
+        "train.parquet",
+    ];
+    let expect = "orders/b.parquet is damaged, or encrypted: row group 0, column \"amount\": ";
+    let check = || {
+        refused(&project, &TRAIN, &[expect]);
+        refused(&project, &["materialize"], &[expect]);
+        refused(&project, &run, &[expect]);
+    };
+    damage(&project.path("orders/b.parquet"), 2);
+    check();
+    encrypt(&project, "orders/b.parquet", true);
+    check();
 }
 
 #[test]

@@ -15,8 +15,8 @@ use self::{
     rows::{Opened, rows},
 };
 use super::{
-    Content, Places, Progress, Resources, RowErrors, Sources, inputs::refuse_changed, session,
-    sources::Piece, write_parquet,
+    Content, Places, Progress, Resources, RowErrors, Sources, damage::locate,
+    inputs::refuse_changed, session, sources::Piece, write_parquet,
 };
 use crate::{
     definition::{About, Source, SourceData, Visible, fingerprint::RuntimeRef},
@@ -153,9 +153,20 @@ impl Run {
             }
             Ok(Vec::new())
         };
-        let content = write_parquet(rows, &self.output, unchanged).await?;
-        let Content { rows, hash } = content;
+        let written = write_parquet(rows, &self.output, unchanged).await;
+        let Content { rows, hash } = self.settle(written, &self.inputs).await?;
         Ok(Ran { rows, hash, row_errors: errors.take(), parts: None })
+    }
+
+    /// The outcome of reading these files; an error that comes of a damaged one names it.
+    async fn settle<T>(&self, outcome: Result<T>, inputs: &[Input]) -> Result<T> {
+        match outcome {
+            Err(error) => {
+                let objects = inputs.iter().map(|input| &input.object);
+                Err(locate(&self.opened.sources, objects, error).await)
+            }
+            outcome => outcome,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
+    slice,
 };
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -151,7 +152,8 @@ impl Run {
             made = Some(record);
             Ok(vec![(PART_KEY.to_owned(), text)])
         };
-        write_parquet(rows, file, metadata).await?;
+        let written = write_parquet(rows, file, metadata).await;
+        self.settle(written, slice::from_ref(input)).await?;
         made.ok_or_else(|| Error::internal("a part has no record"))
     }
 
