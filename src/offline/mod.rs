@@ -15,6 +15,7 @@ mod feature_rows;
 mod inputs;
 mod latest;
 mod manifest;
+mod memory;
 mod operator;
 mod parquet_file;
 mod partitioned;

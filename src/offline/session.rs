@@ -4,9 +4,7 @@ use std::{env, num::NonZeroUsize, path::PathBuf, sync::Arc, thread};
 
 use datafusion::{
     execution::{
-        SessionStateBuilder,
-        disk_manager::DiskManagerBuilder,
-        memory_pool::{FairSpillPool, TrackConsumersPool},
+        SessionStateBuilder, disk_manager::DiskManagerBuilder, memory_pool::TrackConsumersPool,
         runtime_env::RuntimeEnvBuilder,
     },
     prelude::{SessionConfig, SessionContext},
@@ -14,6 +12,7 @@ use datafusion::{
 
 use super::{
     errors::from_datafusion,
+    memory::SharedMemory,
     planner::Planner,
     spill::{SpillFiles, SpillFolder},
 };
@@ -72,9 +71,9 @@ pub fn session(resources: &Resources) -> Result<SessionContext> {
         .set_bool("datafusion.execution.parquet.schema_force_view_types", false);
     let mut runtime = RuntimeEnvBuilder::new();
     if let Some(bytes) = resources.memory {
+        let memory = SharedMemory::new(bytes, resources.partitions);
         let top = NonZeroUsize::MIN.saturating_add(4);
-        runtime = runtime
-            .with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(bytes), top)));
+        runtime = runtime.with_memory_pool(Arc::new(TrackConsumersPool::new(memory, top)));
         let sorts = resources.partitions.max(1) * SORTS_AT_ONCE;
         let usual = config.options().execution.sort_spill_reservation_bytes;
         config = config.with_sort_spill_reservation_bytes(usual.min(bytes / sorts));
