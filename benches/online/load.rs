@@ -52,8 +52,7 @@ impl Protocol {
         };
         let head = start.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
         let text = std::str::from_utf8(&start[..head]).expect("a head is text");
-        let shown = String::from_utf8_lossy(start);
-        assert!(text.starts_with("HTTP/1.1 200 "), "{shown}");
+        assert!(text.starts_with("HTTP/1.1 200 "), "{}", String::from_utf8_lossy(start));
         let length = text.split("\r\n").find_map(|line| {
             let (name, value) = line.split_once(": ")?;
             name.eq_ignore_ascii_case("content-length").then(|| value.parse::<usize>().ok())?

@@ -64,6 +64,9 @@ pub struct Listed {
 /// The most lists of features whose plans are kept: models ask for the same ones again and again.
 const MAX_LISTS: usize = 256;
 
+/// The longest list whose plan is kept: most of a longer one is space, or names that are twice.
+const MAX_LIST_BYTES: usize = 64 << 10;
+
 impl FeatureServer {
     /// Prepares to serve.
     pub fn new(in_force: Arc<InForce>, stores: Stores) -> Self {
@@ -156,8 +159,11 @@ impl FeatureServer {
         }
         let (features, warnings) = read(list)?;
         let prepared = self.prepare(&Wanted::Features(features), full_names)?;
-        let (listed, list) =
-            (Listed { prepared, warnings: warnings.into() }, Arc::new(list.clone()));
+        let listed = Listed { prepared, warnings: warnings.into() };
+        if list.len() > MAX_LIST_BYTES {
+            return Ok(listed);
+        }
+        let list = Arc::new(list.clone());
         plans.rcu(|before| {
             let mut plans = match before.len() < MAX_LISTS {
                 true => Plans::clone(before),

@@ -1,78 +1,42 @@
 //! The features of a request, as it names them.
 
-use std::fmt;
+use std::{borrow::Cow, hash};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeSeed, SeqAccess, Visitor},
-};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
-/// A list of texts in one piece. Models name the same features again and again: a plan is
-/// remembered by this, and a request that names them costs neither a text of its own for each nor
-/// another look at what they mean.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct FeatureTexts {
-    text: String,
-    /// Where each ends.
-    ends: Vec<usize>,
-}
+/// A list of texts as JSON, as it was written. Models name the same features again and again, in
+/// the same bytes: a plan is remembered by these, and the list is not read again.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(transparent)]
+pub struct FeatureTexts(Box<RawValue>);
 
 impl FeatureTexts {
+    /// How many bytes it has.
+    pub(super) fn len(&self) -> usize {
+        self.0.get().len()
+    }
+
     /// The texts, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        let mut start = 0;
-        self.ends.iter().map(move |end| {
-            let text = &self.text[start..*end];
-            start = *end;
-            text
-        })
+    ///
+    /// # Errors
+    /// Where it is no list of texts.
+    pub fn read(&self) -> serde_json::Result<Vec<Cow<'_, str>>> {
+        serde_json::from_str(self.0.get())
     }
 }
 
-impl<'de> Deserialize<'de> for FeatureTexts {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(Texts)
+impl PartialEq for FeatureTexts {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.get() == other.0.get()
     }
 }
 
-struct Texts;
+impl Eq for FeatureTexts {}
 
-impl<'de> Visitor<'de> for Texts {
-    type Value = FeatureTexts;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a sequence")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<FeatureTexts, A::Error> {
-        let mut texts = FeatureTexts::default();
-        while seq.next_element_seed(Next(&mut texts))?.is_some() {}
-        Ok(texts)
-    }
-}
-
-/// Puts a text behind the others.
-struct Next<'a>(&'a mut FeatureTexts);
-
-impl<'de> DeserializeSeed<'de> for Next<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Next<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
-        self.0.text.push_str(text);
-        self.0.ends.push(self.0.text.len());
-        Ok(())
+impl hash::Hash for FeatureTexts {
+    fn hash<H: hash::Hasher>(&self, state: &mut H) {
+        self.0.get().hash(state);
     }
 }
 
@@ -80,28 +44,38 @@ impl Visitor<'_> for Next<'_> {
 mod tests {
     use super::*;
 
-    fn read(json: &str) -> Result<FeatureTexts, serde_json::Error> {
-        serde_json::from_str(json)
+    #[derive(Debug, Deserialize)]
+    struct Body {
+        features: Option<FeatureTexts>,
+    }
+
+    fn list(json: &str) -> FeatureTexts {
+        let body: Body = serde_json::from_str(&format!("{{\"features\": {json} }}")).unwrap();
+        body.features.unwrap()
     }
 
     #[test]
-    fn texts_are_read_as_they_are_and_kept_apart() {
+    fn texts_are_read_as_they_are_written() {
         let check = |json: &str, expected: &[&str]| {
-            assert_eq!(read(json).unwrap().iter().collect::<Vec<_>>(), expected, "{json}");
+            assert_eq!(list(json).read().unwrap(), expected, "{json}");
         };
         check("[]", &[]);
         check("[\"\"]", &[""]);
         check("[\"a:b\", \"\\u00e4\\n\"]", &["a:b", "ä\n"]);
-        assert_ne!(read("[\"a\", \"bc\"]").unwrap(), read("[\"ab\", \"c\"]").unwrap());
+        assert_eq!(list("[\"a\"]"), list("[\"a\"]"));
+        assert_ne!(list("[\"a\", \"bc\"]"), list("[\"ab\", \"c\"]"));
+        let none: Body = serde_json::from_str("{\"features\": null}").unwrap();
+        assert!(none.features.is_none());
     }
 
     #[test]
     fn what_is_no_list_of_texts_is_refused() {
         let check = |json: &str, expected: &str| {
-            let error = read(json).unwrap_err().to_string();
+            let error = list(json).read().unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error}");
         };
         check("[\"a\", 1]", "invalid type: integer `1`, expected a string");
         check("\"a\"", "invalid type: string \"a\", expected a sequence");
+        assert!(serde_json::from_str::<Body>("{\"features\": [\"a}").is_err());
     }
 }

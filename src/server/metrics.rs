@@ -3,15 +3,11 @@
 use std::{
     collections::HashMap,
     sync::{Arc, OnceLock},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use axum::{
-    extract::{MatchedPath, Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::{extract::MatchedPath, response::Response};
 use metrics::{Counter, Histogram, counter, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -77,7 +73,12 @@ impl Metrics {
 pub(super) struct RequestMeters(ArcSwap<HashMap<String, (Counter, Histogram)>>);
 
 impl RequestMeters {
-    fn saw(&self, route: &str, status: u16, consumer: &str, took: Duration) {
+    /// Counts and times an answer, by route, status and consumer.
+    pub(super) fn saw(&self, route: Option<&MatchedPath>, response: &Response, took: Duration) {
+        let route = route.map_or("other", MatchedPath::as_str);
+        let status = response.status().as_u16();
+        let consumer = response.extensions().get::<Arc<Consumer>>();
+        let consumer = consumer.map_or("other", |known| known.name());
         let key = format!("{route} {status} {consumer}");
         let record = |(count, seconds): &(Counter, Histogram)| {
             count.increment(1);
@@ -108,23 +109,4 @@ impl RequestMeters {
         });
         meters
     }
-}
-
-/// Counts and times every request by route, status and consumer.
-pub(super) async fn measure(
-    State(meters): State<Arc<RequestMeters>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let start = Instant::now();
-    let path = request.extensions().get::<MatchedPath>().cloned();
-    let response = next.run(request).await;
-    let consumer = response.extensions().get::<Arc<Consumer>>();
-    meters.saw(
-        path.as_ref().map_or("other", MatchedPath::as_str),
-        response.status().as_u16(),
-        consumer.map_or("other", |known| known.name()),
-        start.elapsed(),
-    );
-    response
 }

@@ -7,7 +7,7 @@ mod error;
 mod listen;
 mod metrics;
 mod model;
-mod request_id;
+mod observe;
 mod routes;
 mod runs;
 mod settings;
@@ -163,8 +163,7 @@ fn router(routes: Router<Arc<App>>, app: &Arc<App>) -> Router {
         // through a pointer for every request.
         .layer(
             ServiceBuilder::new()
-                .layer(middleware::from_fn(request_id::echo))
-                .layer(middleware::from_fn_with_state(meters, metrics::measure))
+                .layer(middleware::from_fn_with_state(meters, observe::observe))
                 .layer(CatchPanicLayer::custom(error::panicked))
                 .layer(gzip)
                 .layer(RequestDecompressionLayer::new())

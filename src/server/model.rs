@@ -43,6 +43,10 @@ pub(super) struct GetOnlineFeatures {
 
 /// The features that a list names, and what of it was passed over.
 pub(super) fn features(list: &FeatureTexts) -> Result<(Vec<FeatureRef>, Vec<String>)> {
+    let list = list.read().map_err(|error| {
+        Error::invalid(format!("features is no list of texts: {error}"))
+            .with_hint("GET /openapi.json says what it takes")
+    })?;
     let mut warnings = Vec::new();
     let mut feature = |text: &str| match unversioned(text) {
         Some(plain) => {
@@ -53,7 +57,7 @@ pub(super) fn features(list: &FeatureTexts) -> Result<(Vec<FeatureRef>, Vec<Stri
         }
         None => text.parse(),
     };
-    let features = list.iter().map(&mut feature).collect::<Result<_>>()?;
+    let features = list.iter().map(|text| feature(text)).collect::<Result<_>>()?;
     Ok((features, warnings))
 }
 

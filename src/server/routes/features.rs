@@ -32,14 +32,14 @@ pub(in crate::server) async fn get_online_features(
     JsonBody(body): JsonBody<GetOnlineFeatures>,
 ) -> Result<impl IntoResponse, Failure> {
     let server = app.live.current();
-    let (prepared, warnings) = match (&body.feature_service, body.features.unwrap_or_default()) {
-        (Some(service), _) => {
-            let wanted = Wanted::Service(service.clone());
-            (server.prepare(&wanted, body.full_feature_names)?, Arc::default())
-        }
-        (None, list) => {
+    let (prepared, warnings) = match (body.feature_service, body.features) {
+        (None, Some(list)) => {
             let listed = server.prepare_list(&list, body.full_feature_names, features)?;
             (listed.prepared, listed.warnings)
+        }
+        (service, _) => {
+            let wanted = service.map_or_else(|| Wanted::Features(Vec::new()), Wanted::Service);
+            (server.prepare(&wanted, body.full_feature_names)?, Arc::default())
         }
     };
     let request = Request {
