@@ -4,15 +4,15 @@
 //! more than says where the answer ends: whatever the client costs is missing to the server, which
 //! has the same processors.
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    io::{self, ErrorKind, Read as _, Write as _},
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hdrhistogram::Histogram;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    task::{LocalSet, spawn_local},
-    time::{Instant, sleep_until},
-};
+use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
 /// Of how many answers one is kept, to be checked when the load is over.
 const KEPT: usize = 499;
@@ -77,97 +77,169 @@ impl Load {
     /// Asks, on a thread of its own, until the time is over.
     pub fn run(&self) -> Outcome {
         let load = self.clone();
-        let asking = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let runtime = runtime.expect("a thread can wait for sockets");
-            LocalSet::new().block_on(&runtime, load.converse())
-        });
+        let asking = std::thread::spawn(move || Asking::new(&load).run());
         asking.join().expect("every answer was right")
     }
+}
 
-    async fn converse(self) -> Outcome {
-        let load = Rc::new(self);
+/// A load under way.
+struct Asking<'a> {
+    load: &'a Load,
+    poll: Poll,
+    lines: Vec<Line>,
+    start: Instant,
+    /// How long a line waits from one question to the next.
+    pause: Option<Duration>,
+    micros: Histogram<u64>,
+    kept: Vec<(usize, Vec<u8>)>,
+}
+
+impl<'a> Asking<'a> {
+    fn new(load: &'a Load) -> Self {
+        let poll = Poll::new().expect("a thread can wait for sockets");
         let start = Instant::now();
-        let one = |number| spawn_local(Rc::clone(&load).ask_again_and_again(number, start));
-        let conversations: Vec<_> = (0..load.connections).map(one).collect();
-        let (mut micros, mut kept) = (histogram(), Vec::new());
-        for conversation in conversations {
-            let (times, some) = conversation.await.expect("every answer was right");
-            micros.add(times).expect("all have the same bounds");
-            kept.extend(some);
+        let pause = load.rate.map(|rate| Duration::from_secs_f64(load.connections as f64 / rate));
+        let line = |number: usize| {
+            let share = number as f64 / load.connections as f64;
+            let due = start + pause.unwrap_or_default().mul_f64(share);
+            Line::new(load.address, &poll, number, due)
+        };
+        let lines = (0..load.connections).map(line).collect();
+        let micros = Histogram::new_with_bounds(1, 60_000_000, 3).expect("the bounds are sound");
+        Self { load, poll, lines, start, pause, micros, kept: Vec::new() }
+    }
+
+    fn run(mut self) -> Outcome {
+        let mut events = Events::with_capacity(self.lines.len());
+        (0..self.lines.len()).for_each(|number| self.ask(number));
+        while self.lines.iter().any(|line| !line.is_over) {
+            let idle = self.lines.iter().filter(|line| line.asked.is_none() && !line.is_over);
+            let next = idle.map(|line| line.due.saturating_duration_since(Instant::now())).min();
+            match self.poll.poll(&mut events, next) {
+                Err(error) if error.kind() != ErrorKind::Interrupted => panic!("{error}"),
+                _ => {}
+            }
+            for event in &events {
+                self.go_on(event.token().0);
+            }
+            if self.pause.is_some() {
+                (0..self.lines.len()).for_each(|number| self.ask(number));
+            }
         }
         // Up to the last answer: a slow one that was asked for in time is no faster for it.
-        Outcome { rate: micros.len() as f64 / start.elapsed().as_secs_f64(), micros, kept }
+        let rate = self.micros.len() as f64 / self.start.elapsed().as_secs_f64();
+        Outcome { rate, micros: self.micros, kept: self.kept }
     }
 
-    async fn ask_again_and_again(
-        self: Rc<Self>,
-        number: usize,
-        start: Instant,
-    ) -> (Histogram<u64>, Vec<(usize, Vec<u8>)>) {
-        let (mut micros, mut kept) = (histogram(), Vec::new());
-        let mut line = Line::connect(&self).await;
-        let pause = self.rate.map(|rate| Duration::from_secs_f64(self.connections as f64 / rate));
-        let share = number as f64 / self.connections as f64;
-        let mut due = start + pause.unwrap_or_default().mul_f64(share);
-        let mut place = number * 7;
-        loop {
-            place = (place + 1) % self.questions.len();
-            if let Some(pause) = pause {
-                sleep_until(due).await;
-                due += pause;
-            }
-            let asked = Instant::now();
-            if asked - start >= self.time {
-                return (micros, kept);
-            }
-            // A server may end a connection between two answers.
-            let Some(answer) = line.ask(&self.questions[place], self.protocol).await else {
-                line = Line::connect(&self).await;
-                continue;
-            };
-            let took = asked.elapsed().as_micros() as u64;
-            micros.record(took.clamp(1, 60_000_000)).expect("it is within the bounds");
-            if micros.len() as usize % KEPT == 1 {
-                kept.push((place, answer.to_vec()));
-            }
+    /// Asks the next question on a line that waits for nothing, if it is due.
+    fn ask(&mut self, number: usize) {
+        let line = &mut self.lines[number];
+        let now = Instant::now();
+        if line.asked.is_some() || line.is_over || line.due > now {
+            return;
         }
+        if now - self.start >= self.load.time {
+            line.is_over = true;
+            return;
+        }
+        if let Some(pause) = self.pause {
+            line.due += pause;
+        }
+        line.place = (line.place + 1) % self.load.questions.len();
+        (line.asked, line.sent, line.got, line.length) = (Some(now), 0, 0, None);
+        self.go_on(number);
+    }
+
+    /// Does on a line what can be done without waiting.
+    fn go_on(&mut self, number: usize) {
+        let line = &mut self.lines[number];
+        let Some(asked) = line.asked else { return };
+        match line.go_on(&self.load.questions[line.place], self.load.protocol) {
+            Ok(false) => return,
+            Ok(true) => {}
+            // A server may end a connection between two answers.
+            Err(_) if line.got == 0 => {
+                let due = line.due;
+                self.lines[number] = Line::new(self.load.address, &self.poll, number, due);
+                return self.ask(number);
+            }
+            Err(error) => panic!("the server ended an answer in its midst: {error}"),
+        }
+        let took = asked.elapsed().as_micros() as u64;
+        self.micros.record(took.clamp(1, 60_000_000)).expect("it is within the bounds");
+        if self.micros.len() as usize % KEPT == 1 {
+            self.kept.push((line.place, line.buffer[..line.got].to_vec()));
+        }
+        line.asked = None;
+        self.ask(number);
     }
 }
 
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 60_000_000, 3).expect("the bounds are sound")
-}
-
-/// A connection, and room for an answer.
+/// A connection, with the question that is asked on it.
 struct Line {
     stream: TcpStream,
+    /// Which question.
+    place: usize,
+    /// When it was asked; `None` where none is.
+    asked: Option<Instant>,
+    /// Before when the next one is not asked.
+    due: Instant,
+    /// How much of the question is sent, and of the answer received.
+    sent: usize,
+    got: usize,
+    /// How long the answer is, once that is known.
+    length: Option<usize>,
     buffer: Vec<u8>,
+    is_over: bool,
 }
 
 impl Line {
-    async fn connect(load: &Load) -> Self {
-        let stream = TcpStream::connect(load.address).await.expect("the server accepts");
+    fn new(address: SocketAddr, poll: &Poll, number: usize, due: Instant) -> Self {
+        let stream = std::net::TcpStream::connect(address).expect("the server accepts");
         stream.set_nodelay(true).expect("the socket can be set");
-        Self { stream, buffer: vec![0; 64 << 10] }
+        stream.set_nonblocking(true).expect("the socket can be set");
+        let mut stream = TcpStream::from_std(stream);
+        let both = Interest::READABLE | Interest::WRITABLE;
+        poll.registry().register(&mut stream, Token(number), both).expect("it is waited for");
+        Self {
+            stream,
+            place: number * 7,
+            asked: None,
+            due,
+            sent: 0,
+            got: 0,
+            length: None,
+            buffer: vec![0; 64 << 10],
+            is_over: false,
+        }
     }
 
-    /// The whole answer; `None` where the server ended the connection before it began with it.
-    async fn ask(&mut self, question: &[u8], protocol: Protocol) -> Option<&[u8]> {
-        self.stream.write_all(question).await.ok()?;
-        let (mut got, mut length) = (0, None);
-        while length.is_none_or(|length| got < length) {
-            if got == self.buffer.len() {
-                self.buffer.resize(got * 2, 0);
+    /// Sends the rest of the question, or receives more of the answer; whether that is whole.
+    fn go_on(&mut self, question: &[u8], protocol: Protocol) -> io::Result<bool> {
+        while self.sent < question.len() {
+            match self.stream.write(&question[self.sent..]) {
+                Ok(more) => self.sent += more,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
             }
-            match self.stream.read(&mut self.buffer[got..]).await {
-                Ok(0) | Err(_) if got == 0 => return None,
-                Ok(0) | Err(_) => panic!("the server ended an answer in its midst"),
-                Ok(more) => got += more,
+            // There is no answer yet: that there is one will be told.
+            if self.sent == question.len() {
+                return Ok(false);
             }
-            length = length.or_else(|| protocol.length(&self.buffer[..got]));
         }
-        assert_eq!(Some(got), length, "more than an answer");
-        Some(&self.buffer[..got])
+        while self.length.is_none_or(|length| self.got < length) {
+            if self.got == self.buffer.len() {
+                self.buffer.resize(self.got * 2, 0);
+            }
+            match self.stream.read(&mut self.buffer[self.got..]) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(more) => self.got += more,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+            self.length = self.length.or_else(|| protocol.length(&self.buffer[..self.got]));
+        }
+        assert_eq!(Some(self.got), self.length, "more than an answer");
+        Ok(true)
     }
 }
