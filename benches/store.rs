@@ -21,8 +21,9 @@ use tokio::{
 use unskew::{
     digest::Digest,
     online::{
-        EmbeddedOptions, EmbeddedStore, EntityKeys, FingerprintPrefix, Lookup, OnlineStore,
-        RedisOptions, RedisStore, RowBatch, RowVersion, ValueSchema, ViewId, encode_value,
+        EmbeddedOptions, EmbeddedStore, EntityKeys, FingerprintPrefix, JoinKeys, Lookup,
+        OnlineStore, RedisOptions, RedisStore, RowBatch, RowVersion, ValueSchema, ViewId,
+        encode_value,
     },
     time::{Span, Timestamp},
     value::{DataType, Field, RowEncoder},
@@ -97,7 +98,7 @@ fn fields() -> Vec<Field> {
 
 fn keys(ids: impl IntoIterator<Item = i64>) -> Outcome<EntityKeys> {
     let column: ArrayRef = Arc::new(Int64Array::from_iter_values(ids));
-    Ok(EntityKeys::encode(&[field("id".to_owned(), DataType::Int64)], &[column])?)
+    Ok(JoinKeys::new(vec![field("id".to_owned(), DataType::Int64)])?.keys(&[column])?)
 }
 
 /// Rows of five numbers, in batches, all with one event time.

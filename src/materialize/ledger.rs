@@ -16,7 +16,7 @@ use crate::{
     digest::Digest,
     error::{Error, Kind, Result},
     offline::SourceFile,
-    online::{EntityKeys, Lookup, OnlineStore, RowBatch, RowVersion, Rows, ViewId},
+    online::{EntityKeys, JoinKeys, Lookup, OnlineStore, RowBatch, RowVersion, Rows, ViewId},
     registry::{LedgerKey, Registry},
     time::{Span, Timestamp},
     value::{DataType, Field, column_from_json},
@@ -279,7 +279,7 @@ fn mark_key() -> Result<EntityKeys> {
         documentation: String::new(),
     };
     let column = column_from_json(&["mark".into()], DataType::Utf8)?;
-    EntityKeys::encode(&[field], &[column])
+    JoinKeys::new(vec![field])?.keys(&[column])
 }
 
 fn random_id() -> Result<String> {

@@ -14,7 +14,7 @@ use crate::{
     evaluate::{InForce, StoredFeatures},
     offline::{CREATED, EVENT, HASH, Layout, key_column},
     online::{
-        EntityKeys, FingerprintPrefix, RowBatch, RowVersion, StoredColumns, Stores, ViewId,
+        FingerprintPrefix, JoinKeys, RowBatch, RowVersion, StoredColumns, Stores, ViewId,
         WriteReport, encode_value,
     },
     time::{Span, Timestamp},
@@ -58,7 +58,7 @@ pub struct ViewWriter {
     store: Option<String>,
     ttl: Option<Span>,
     source: String,
-    keys: Vec<Field>,
+    keys: JoinKeys,
     content: Vec<Field>,
     features: StoredFeatures,
     stored: StoredColumns,
@@ -90,7 +90,7 @@ impl ViewWriter {
             store: view.store.clone(),
             ttl: view.ttl,
             source: view.source.clone(),
-            keys: fields(definitions.join_keys(view)),
+            keys: JoinKeys::new(fields(definitions.join_keys(view)))?,
             content: in_force.state.content(view),
             features: StoredFeatures::new(view, names, &in_force.library)?,
             definition: stored.definition(&rows)?,
@@ -120,7 +120,7 @@ impl ViewWriter {
 
     /// The join keys of the view.
     pub fn keys(&self) -> &[Field] {
-        &self.keys
+        self.keys.fields()
     }
 
     /// The columns of a source row that the features are made from.
@@ -130,7 +130,7 @@ impl ViewWriter {
 
     /// The layout of the source rows that it takes.
     pub fn layout(&self) -> Layout {
-        let keys = self.keys.iter().map(|key| (key.name.clone(), key.data_type));
+        let keys = self.keys.fields().iter().map(|key| (key.name.clone(), key.data_type));
         Layout { keys: keys.collect(), content: self.content.clone() }
     }
 
@@ -153,8 +153,8 @@ impl ViewWriter {
     /// # Errors
     /// Those of [`StoredFeatures::run`].
     pub fn encode(&self, rows: &RecordBatch) -> Result<EncodedRows> {
-        let keys = self.keys.iter().map(|key| column(rows, &key_column(&key.name)));
-        let keys = EntityKeys::encode(&self.keys, &keys.collect::<Result<Vec<_>>>()?)?;
+        let keys = self.keys.fields().iter().map(|key| column(rows, &key_column(&key.name)));
+        let keys = self.keys.keys(&keys.collect::<Result<Vec<_>>>()?)?;
         let evaluated = self.features.run(&self.content_of(rows)?)?;
         let versions = Versions::of(rows)?;
         let columns = self.stored.pick(&evaluated.columns);

@@ -9,8 +9,8 @@ use arrow::array::{ArrayRef, Int64Array, StringArray};
 use futures::future::join_all;
 
 use super::{
-    EntityKeys, FingerprintPrefix, Lookup, OnlineStore, ReadRows, RowBatch, RowVersion, Rows,
-    StoredRow, ViewId, WriteReport,
+    EntityKeys, FingerprintPrefix, JoinKeys, Lookup, OnlineStore, ReadRows, RowBatch, RowVersion,
+    Rows, StoredRow, ViewId, WriteReport,
 };
 use crate::{
     digest::Digest,
@@ -45,18 +45,20 @@ fn view(name: &str) -> ViewId {
     ViewId::of("contract", name)
 }
 
-fn field(data_type: DataType) -> Field {
-    Field { name: "id".to_owned(), data_type, nullable: false, documentation: String::new() }
+fn join_keys(data_type: DataType) -> JoinKeys {
+    let (name, documentation) = ("id".to_owned(), String::new());
+    let field = Field { name, data_type, nullable: false, documentation };
+    JoinKeys::new(vec![field]).expect("one join key")
 }
 
 fn keys(ids: impl IntoIterator<Item = Option<i64>>) -> EntityKeys {
     let column: ArrayRef = Arc::new(Int64Array::from_iter(ids));
-    EntityKeys::encode(&[field(DataType::Int64)], &[column]).expect("one join key")
+    join_keys(DataType::Int64).keys(&[column]).expect("one join key")
 }
 
 fn text_keys(ids: &[String]) -> EntityKeys {
     let column: ArrayRef = Arc::new(StringArray::from_iter_values(ids));
-    EntityKeys::encode(&[field(DataType::Utf8)], &[column]).expect("one join key")
+    join_keys(DataType::Utf8).keys(&[column]).expect("one join key")
 }
 
 fn version(event: i64, created: Option<i64>, content: u64) -> RowVersion {

@@ -44,7 +44,7 @@ const KEPT: usize = 64;
 const PLAIN: u8 = 0;
 const HASHED: u8 = 1;
 
-/// The keys of some entities, in one buffer.
+/// The join keys of some views: what the keys of their entities are made of.
 ///
 /// ```text
 /// key    := 0, schema, value*             one value for each join key, in the order of their names
@@ -56,6 +56,80 @@ const HASHED: u8 = 1;
 /// ```
 /// Different entities have different keys, and keys that are not hashed are in the order of their
 /// values, so that neighbours are stored side by side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinKeys {
+    fields: Vec<Field>,
+    /// The places of the fields in the order of their names.
+    order: Vec<usize>,
+    schema: [u8; 8],
+}
+
+impl JoinKeys {
+    /// The join keys that these fields are; their order does not matter.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`](crate::error::Kind::Invalid) when there is none, or one is there twice or is
+    /// of a type that join keys cannot have.
+    pub fn new(fields: Vec<Field>) -> Result<Self> {
+        if fields.is_empty() {
+            return Err(Error::invalid("an entity has no join key"));
+        }
+        let mut order: Vec<usize> = (0..fields.len()).collect();
+        order.sort_by_key(|place| &fields[*place].name);
+        let twin = order.windows(2).find(|pair| fields[pair[0]].name == fields[pair[1]].name);
+        if let Some(twin) = twin {
+            let name = &fields[twin[0]].name;
+            return Err(Error::invalid(format!("the join key \"{name}\" is there twice")));
+        }
+        let mut hasher = Hasher::default();
+        for field in order.iter().map(|place| &fields[*place]) {
+            refuse_other_types(field)?;
+            hasher.update(format!("{}\0{}\0", field.name, field.data_type));
+        }
+        let schema = prefix(&hasher.finish());
+        Ok(Self { fields, order, schema })
+    }
+
+    /// The fields, as they were given.
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    /// The keys of the entities that have these join keys, in the order of the fields: one for each
+    /// row of the columns. A row with a null among its join keys has no key.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`](crate::error::Kind::Internal) when a column is not of its field's type or
+    /// the columns have different lengths.
+    pub fn keys(&self, columns: &[ArrayRef]) -> Result<EntityKeys> {
+        let rows = columns.first().map_or(0, |column| column.len());
+        if columns.len() != self.fields.len() || columns.iter().any(|column| column.len() != rows) {
+            return Err(Error::internal("the columns of join keys are not of one length"));
+        }
+        let part = |place: &usize| Part::new(&self.fields[*place], &columns[*place]);
+        let parts: Vec<Part> = self.order.iter().map(part).collect::<Result<_>>()?;
+        let mut keys = EntityKeys {
+            bytes: Vec::with_capacity(rows * (1 + self.schema.len() + 8 * parts.len())),
+            ends: Vec::with_capacity(rows),
+        };
+        for row in 0..rows {
+            keys.push(self.schema, &parts, row);
+        }
+        Ok(keys)
+    }
+}
+
+fn refuse_other_types(field: &Field) -> Result<()> {
+    if field.data_type.is_join_key() {
+        return Ok(());
+    }
+    let join_keys = DataType::ALL.into_iter().filter(|known| known.is_join_key());
+    let names: Vec<_> = join_keys.map(DataType::name).collect();
+    Err(Error::invalid(format!("the join key \"{}\" cannot be {}", field.name, field.data_type))
+        .with_hint(format!("a join key is one of {}", names.join(", "))))
+}
+
+/// The keys of some entities ([`JoinKeys::keys`]), in one buffer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EntityKeys {
     bytes: Vec<u8>,
@@ -64,32 +138,6 @@ pub struct EntityKeys {
 }
 
 impl EntityKeys {
-    /// The keys of the entities that have these join keys, one for each row of the columns. A row
-    /// with a null among its join keys has no key. The order of the fields does not matter.
-    ///
-    /// # Errors
-    /// [`Kind::Invalid`](crate::error::Kind::Invalid) when there is no join key, or one is there
-    /// twice or is of a type that join keys cannot have;
-    /// [`Kind::Internal`](crate::error::Kind::Internal) when a column is not of its field's type
-    /// or the columns have different lengths.
-    pub fn encode(fields: &[Field], columns: &[ArrayRef]) -> Result<Self> {
-        let join_keys = sorted(fields, columns)?;
-        let schema = schema(&join_keys);
-        let parts: Vec<Part> = join_keys
-            .iter()
-            .map(|(field, column)| Part::new(field, column))
-            .collect::<Result<_>>()?;
-        let rows = columns.first().map_or(0, |column| column.len());
-        let mut keys = Self {
-            bytes: Vec::with_capacity(rows * (1 + schema.len() + 8 * parts.len())),
-            ends: Vec::with_capacity(rows),
-        };
-        for row in 0..rows {
-            keys.push(schema, &parts, row);
-        }
-        Ok(keys)
-    }
-
     /// How many there are, null ones included.
     pub fn len(&self) -> usize {
         self.ends.len()
@@ -130,33 +178,6 @@ impl EntityKeys {
     }
 }
 
-fn sorted<'a>(
-    fields: &'a [Field],
-    columns: &'a [ArrayRef],
-) -> Result<Vec<(&'a Field, &'a ArrayRef)>> {
-    let mut join_keys: Vec<_> = fields.iter().zip(columns).collect();
-    join_keys.sort_by(|a, b| a.0.name.cmp(&b.0.name));
-    if join_keys.is_empty() {
-        return Err(Error::invalid("an entity has no join key"));
-    }
-    if let Some(twins) = join_keys.windows(2).find(|pair| pair[0].0.name == pair[1].0.name) {
-        return Err(Error::invalid(format!("the join key \"{}\" is there twice", twins[0].0.name)));
-    }
-    let rows = join_keys[0].1.len();
-    if fields.len() != columns.len() || join_keys.iter().any(|(_, column)| column.len() != rows) {
-        return Err(Error::internal("the columns of join keys are not of one length"));
-    }
-    Ok(join_keys)
-}
-
-fn schema(join_keys: &[(&Field, &ArrayRef)]) -> [u8; 8] {
-    let mut hasher = Hasher::default();
-    for (field, _) in join_keys {
-        hasher.update(format!("{}\0{}\0", field.name, field.data_type));
-    }
-    prefix(&hasher.finish())
-}
-
 enum Part<'a> {
     Boolean(&'a BooleanArray),
     Int32(&'a Int32Array),
@@ -184,15 +205,8 @@ impl<'a> Part<'a> {
             DataType::Binary => Self::Binary(column.as_binary()),
             DataType::Date => Self::Date(column.as_primitive()),
             DataType::Timestamp => Self::Timestamp(column.as_primitive()),
-            other => {
-                let join_keys = DataType::ALL.into_iter().filter(|known| known.is_join_key());
-                let names: Vec<_> = join_keys.map(DataType::name).collect();
-                return Err(Error::invalid(format!(
-                    "the join key \"{}\" cannot be {other}",
-                    field.name
-                ))
-                .with_hint(format!("a join key is one of {}", names.join(", "))));
-            }
+            // None is made of such a field.
+            other => return Err(Error::internal(format!("a join key of type {other}"))),
         })
     }
 
@@ -252,6 +266,10 @@ mod tests {
         Field { name: name.into(), data_type, nullable: true, documentation: String::new() }
     }
 
+    fn encode(fields: &[Field], columns: &[ArrayRef]) -> Result<EntityKeys> {
+        JoinKeys::new(fields.to_vec())?.keys(columns)
+    }
+
     fn int64(values: Vec<Option<i64>>) -> ArrayRef {
         Arc::new(Int64Array::from(values))
     }
@@ -274,7 +292,7 @@ mod tests {
             let first = column(pairs.iter().map(|pair| pair.0.as_slice()).collect());
             let second = column(pairs.iter().map(|pair| pair.1.as_slice()).collect());
             let fields = [field("a", DataType::Binary), field("b", DataType::Binary)];
-            let keys = EntityKeys::encode(&fields, &[first, second]).unwrap();
+            let keys = encode(&fields, &[first, second]).unwrap();
             let keys: Vec<_> = keys.iter().collect();
             for (i, a) in pairs.iter().enumerate() {
                 for (j, b) in pairs.iter().enumerate() {
@@ -290,7 +308,7 @@ mod tests {
         ) {
             let types = DataType::ALL.into_iter().filter(|t| t.is_join_key());
             for (data_type, column) in types.zip(&columns) {
-                let keys = EntityKeys::encode(&[field("a", data_type)], std::slice::from_ref(column)).unwrap();
+                let keys = encode(&[field("a", data_type)], std::slice::from_ref(column)).unwrap();
                 for (row, key) in keys.iter().enumerate() {
                     prop_assert_eq!(key.is_none(), column.is_null(row));
                     prop_assert!(key.is_none_or(|key| key.len() <= MAX_ENTITY_KEY));
@@ -300,7 +318,7 @@ mod tests {
 
         #[test]
         fn numbers_are_in_order(a: i64, b: i64) {
-            let keys = EntityKeys::encode(&[field("a", DataType::Int64)], &[int64(vec![Some(a), Some(b)])]).unwrap();
+            let keys = encode(&[field("a", DataType::Int64)], &[int64(vec![Some(a), Some(b)])]).unwrap();
             let keys: Vec<_> = keys.iter().collect();
             prop_assert_eq!(keys[0].cmp(&keys[1]), a.cmp(&b));
         }
@@ -308,8 +326,7 @@ mod tests {
 
     #[test]
     fn the_order_of_fields_does_not_matter_but_names_and_types_do() {
-        let one =
-            |fields: &[Field], columns: &[ArrayRef]| EntityKeys::encode(fields, columns).unwrap();
+        let one = |fields: &[Field], columns: &[ArrayRef]| encode(fields, columns).unwrap();
         let (a, b) = (int64(vec![Some(1)]), text(vec![Some("x")]));
         let (fa, fb) = (field("a", DataType::Int64), field("b", DataType::Utf8));
         let key = one(&[fa.clone(), fb.clone()], &[a.clone(), b.clone()]);
@@ -325,11 +342,8 @@ mod tests {
     #[test]
     fn the_bytes_are_those_of_the_format() {
         let columns = [text(vec![Some("a\0b")]), int64(vec![Some(-2)])];
-        let keys = EntityKeys::encode(
-            &[field("name", DataType::Utf8), field("id", DataType::Int64)],
-            &columns,
-        )
-        .unwrap();
+        let keys = encode(&[field("name", DataType::Utf8), field("id", DataType::Int64)], &columns)
+            .unwrap();
         let schema = Digest::of("id\0int64\0name\0utf8\0");
         let values = b"\x7f\xff\xff\xff\xff\xff\xff\xfea\x00\xffb\x00\x01";
         let expected = [&[0], &schema.as_bytes()[..8], values].concat();
@@ -340,7 +354,7 @@ mod tests {
     fn a_null_join_key_has_no_key() {
         let fields = [field("a", DataType::Int64), field("b", DataType::Utf8)];
         let columns = [int64(vec![Some(1), None, Some(1)]), text(vec![Some(""), Some("x"), None])];
-        let keys = EntityKeys::encode(&fields, &columns).unwrap();
+        let keys = encode(&fields, &columns).unwrap();
         assert_eq!(keys.iter().map(|key| key.is_some()).collect::<Vec<_>>(), [true, false, false]);
     }
 
@@ -349,7 +363,7 @@ mod tests {
         let longest = "x".repeat(MAX_ENTITY_KEY - 9 - 2);
         let texts = [longest.clone(), longest.clone() + "x", longest.clone() + "y", longest + "xx"];
         let column = text(texts.iter().map(|text| Some(text.as_str())).collect());
-        let keys = EntityKeys::encode(&[field("a", DataType::Utf8)], &[column]).unwrap();
+        let keys = encode(&[field("a", DataType::Utf8)], &[column]).unwrap();
         let keys: Vec<_> = keys.iter().flatten().collect();
         let lengths: Vec<_> = keys.iter().map(|key| (key[0], key.len())).collect();
         let hashed = (HASHED, 9 + KEPT + 32);
@@ -359,9 +373,7 @@ mod tests {
 
     #[test]
     fn what_is_no_join_key_is_refused() {
-        let refused = |fields: &[Field], columns: &[ArrayRef]| {
-            EntityKeys::encode(fields, columns).unwrap_err()
-        };
+        let refused = |fields: &[Field], columns: &[ArrayRef]| encode(fields, columns).unwrap_err();
         let float: ArrayRef = Arc::new(arrow::array::Float64Array::from(vec![1.0]));
         let error = refused(&[field("a", DataType::Float64)], &[float]);
         assert_eq!(error.message(), "the join key \"a\" cannot be float64");

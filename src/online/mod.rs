@@ -1,7 +1,7 @@
 //! The online store: the newest row of every entity, read in microseconds.
 //!
 //! A store knows bytes: keys, versions, values. What they mean is said by the codecs beside it:
-//! [`EntityKeys`] makes keys of join keys, [`encode_value`] and [`ValueSchema`] make values of
+//! [`JoinKeys`] makes keys of join keys, [`encode_value`] and [`ValueSchema`] make values of
 //! features and back. Every store passes the same [`contract`].
 
 mod batch;
@@ -22,7 +22,7 @@ use async_trait::async_trait;
 pub use batch::{Lookup, ReadRows, RowBatch, StoredRow};
 pub use columns::StoredColumns;
 pub use embedded::{EmbeddedOptions, EmbeddedStore};
-pub use key::{EntityKeys, MAX_ENTITY_KEY, ViewId};
+pub use key::{EntityKeys, JoinKeys, MAX_ENTITY_KEY, ViewId};
 pub use redis::{
     Address, Credentials, RedisOptions, RedisStore, RedisUrl, Secret, TlsOptions, Topology,
 };

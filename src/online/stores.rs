@@ -137,7 +137,7 @@ mod tests {
     use super::*;
     use crate::{
         error::Kind,
-        online::{EmbeddedOptions, EmbeddedStore, EntityKeys, RowVersion},
+        online::{EmbeddedOptions, EmbeddedStore, EntityKeys, JoinKeys, RowVersion},
         time::Timestamp,
         value::{DataType, Field},
     };
@@ -150,7 +150,7 @@ mod tests {
             documentation: String::new(),
         };
         let column: ArrayRef = Arc::new(Int64Array::from(ids.to_vec()));
-        EntityKeys::encode(&[id], &[column]).unwrap()
+        JoinKeys::new(vec![id]).unwrap().keys(&[column]).unwrap()
     }
 
     /// A store that has the value `name` for entity 1.

@@ -34,7 +34,7 @@ use crate::{
     error::{Error, Result},
     evaluate::InForce,
     name::FeatureRef,
-    online::{EntityKeys, Lookup, Stores, ViewId},
+    online::{JoinKeys, Lookup, Stores, ViewId},
     value::{DataType, Field},
 };
 
@@ -105,7 +105,7 @@ impl FeatureServer {
             documentation: String::new(),
         };
         let column: ArrayRef = Arc::new(Int64Array::from(vec![0]));
-        let keys = match EntityKeys::encode(&[field], &[column]) {
+        let keys = match JoinKeys::new(vec![field]).and_then(|keys| keys.keys(&[column])) {
             Ok(keys) => keys,
             Err(error) => return vec![error],
         };

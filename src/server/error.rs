@@ -4,7 +4,7 @@
 //! class of an exception, which the Feast client raises. It is never 500: the client calls again on
 //! 500 and hides the message.
 
-use std::{any::Any, time::Duration};
+use std::{any::Any, sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -32,7 +32,14 @@ pub(super) struct Failure {
     message: String,
     /// When it may be tried again.
     retry_after: Option<Duration>,
+    /// What is logged, where it is not the caller's mistake.
+    cause: Option<Cause>,
 }
+
+/// What went wrong in the server: it stands in the response's extensions, to be logged with the
+/// request's id.
+#[derive(Debug, Clone)]
+pub(super) struct Cause(pub(super) Arc<str>);
 
 impl Failure {
     /// A refusal with this status, raised by Feast's client as its general exception.
@@ -45,7 +52,7 @@ impl Failure {
             Some(hint) => format!("{}\nhint: {hint}", error.message()),
             None => error.message().to_owned(),
         };
-        Self { status, class, message, retry_after: None }
+        Self { status, class, message, retry_after: None, cause: None }
     }
 
     /// The same, to be tried again after a while.
@@ -67,13 +74,13 @@ impl Failure {
 
     /// Not the caller's mistake.
     fn failed(error: &Error) -> Self {
-        tracing::error!(error = %error, "a request failed");
-        match error.kind() {
+        let failure = match error.kind() {
             Kind::Unavailable => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, error).retry_after(SOON)
             }
             _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, error),
-        }
+        };
+        Self { cause: Some(Cause(error.to_string().into())), ..failure }
     }
 
     /// Rows that were not written, or not materialized; `unknown` is raised where what they are
@@ -131,6 +138,9 @@ impl IntoResponse for Failure {
             let seconds = HeaderValue::from(whole_seconds(after));
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
+        if let Some(cause) = self.cause {
+            response.extensions_mut().insert(cause);
+        }
         response
     }
 }
@@ -142,7 +152,7 @@ fn whole_seconds(after: Duration) -> u64 {
 
 /// What a request that hit a defect gets; the process goes on.
 pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
-    tracing::error!("a request panicked");
     let error = Error::internal("a defect of the server; it is in its log");
-    Failure::new(StatusCode::INTERNAL_SERVER_ERROR, &error).into_response()
+    let failure = Failure::new(StatusCode::INTERNAL_SERVER_ERROR, &error);
+    Failure { cause: Some(Cause("it panicked".into())), ..failure }.into_response()
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use axum::{extract::MatchedPath, response::Response};
+use axum::response::Response;
 use metrics::{Counter, Histogram, counter, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -70,43 +70,44 @@ impl Metrics {
 /// The meters of requests, each looked up once: there are as many as routes, statuses and configured
 /// consumers make together.
 #[derive(Default)]
-pub(super) struct RequestMeters(ArcSwap<HashMap<String, (Counter, Histogram)>>);
+pub(super) struct RequestMeters(ArcSwap<ByRoute>);
+
+/// By route, by consumer, and then by status.
+type ByRoute = HashMap<String, HashMap<String, Vec<(u16, Counter, Histogram)>>>;
 
 impl RequestMeters {
     /// Counts and times an answer, by route, status and consumer.
-    pub(super) fn saw(&self, route: Option<&MatchedPath>, response: &Response, took: Duration) {
-        let route = route.map_or("other", MatchedPath::as_str);
+    pub(super) fn saw(&self, route: &str, response: &Response, took: Duration) {
         let status = response.status().as_u16();
         let consumer = response.extensions().get::<Arc<Consumer>>();
         let consumer = consumer.map_or("other", |known| known.name());
-        let key = format!("{route} {status} {consumer}");
-        let record = |(count, seconds): &(Counter, Histogram)| {
-            count.increment(1);
-            seconds.record(took);
-        };
-        match self.0.load().get(&key) {
-            Some(known) => record(known),
-            None => record(&self.look_up(key, route, status, consumer)),
+        let known = self.0.load();
+        let of_both = known.get(route).and_then(|route| route.get(consumer));
+        match of_both.into_iter().flatten().find(|(known, ..)| *known == status) {
+            Some((_, count, seconds)) => {
+                count.increment(1);
+                seconds.record(took);
+            }
+            None => {
+                let (count, seconds) = self.look_up(route, consumer, status);
+                count.increment(1);
+                seconds.record(took);
+            }
         }
     }
 
-    fn look_up(
-        &self,
-        key: String,
-        route: &str,
-        status: u16,
-        consumer: &str,
-    ) -> (Counter, Histogram) {
+    fn look_up(&self, route: &str, consumer: &str, status: u16) -> (Counter, Histogram) {
         let whose = [("route", route.to_owned()), ("consumer", consumer.to_owned())];
         let seconds = histogram!("unskew_request_seconds", &whose);
         let [route, consumer] = whose;
-        let counted = [route, ("status", status.to_string()), consumer];
-        let meters = (counter!("unskew_requests_total", &counted), seconds);
+        let counted = [route.clone(), ("status", status.to_string()), consumer.clone()];
+        let count = counter!("unskew_requests_total", &counted);
         self.0.rcu(|before| {
             let mut known = HashMap::clone(before);
-            known.insert(key.clone(), meters.clone());
+            let of_both = known.entry(route.1.clone()).or_default().entry(consumer.1.clone());
+            of_both.or_default().push((status, count.clone(), seconds.clone()));
             known
         });
-        meters
+        (count, seconds)
     }
 }

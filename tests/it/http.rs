@@ -449,6 +449,9 @@ fn a_check_says_what_is_not_there() {
 #[test]
 fn the_log_is_json_for_programs() {
     let project = shop();
+    // Nobody listens there.
+    let online = "[project]\nname = \"probe\"\n[online]\nurl = \"redis://127.0.0.1:1\"\n";
+    project.write("unskew.toml", online);
     let server = project
         .command(&["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
         .env("UNSKEW_LOG", "info")
@@ -456,11 +459,23 @@ fn the_log_is_json_for_programs() {
         .stdout(std::process::Stdio::piped())
         .spawn();
     let mut child = server.unwrap();
-    let mut line = String::new();
     let mut stderr = std::io::BufReader::new(child.stderr.take().unwrap());
-    std::io::BufRead::read_line(&mut stderr, &mut line).unwrap();
+    let mut said = || -> Value {
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut stderr, &mut line).unwrap();
+        serde_json::from_str(&line).unwrap()
+    };
+    let serving = said();
+    assert_eq!((&serving["message"], &serving["snapshot"]), (&json!("serving"), &json!(1)));
+    let url = format!("http://{}/get-online-features", serving["address"].as_str().unwrap());
+    let body = json!({"feature_service": "churn", "entities": {"customer_id": [1]}});
+    let request = reqwest::Client::new().post(url).header("x-request-id", "seven").json(&body);
+    let status = block_on(request.send()).unwrap().status();
+    let failed = said();
     child.kill().unwrap();
     child.wait().unwrap();
-    let said: Value = serde_json::from_str(&line).unwrap();
-    assert_eq!((&said["message"], &said["snapshot"]), (&json!("serving"), &json!(1)), "{line}");
+    assert_eq!(status, 503);
+    let told = ["level", "message", "id", "path"].map(|name| failed[name].as_str().unwrap());
+    assert_eq!(told, ["ERROR", "a request failed", "seven", "/get-online-features"], "{failed}");
+    assert!(failed["error"].as_str().unwrap().contains("redis://127.0.0.1:1"), "{failed}");
 }

@@ -19,8 +19,8 @@ use crate::{
     evaluate::InForce,
     name::FeatureRef,
     online::{
-        EntityKeys, FingerprintPrefix, FoundFeatures, ReadRows, RowVersion, StoredColumns,
-        ValueSchema, ViewId, value_fingerprint,
+        EntityKeys, FingerprintPrefix, FoundFeatures, JoinKeys, ReadRows, RowVersion,
+        StoredColumns, ValueSchema, ViewId, value_fingerprint,
     },
     serve::{Provenance, Status, request::EntityRows},
     time::{Span, Timestamp},
@@ -31,7 +31,7 @@ use crate::{
 pub(super) struct Group {
     /// The name of the store that the views live in.
     pub(super) store: Option<String>,
-    pub(super) keys: Vec<Field>,
+    pub(super) keys: JoinKeys,
     pub(super) ids: Vec<ViewId>,
     pub(super) views: Vec<StoredView>,
 }
@@ -101,7 +101,9 @@ pub(super) fn groups(retrieval: &Retrieval<'_>, in_force: &InForce) -> Result<Ve
     let group = |((store, keys), reads): (Shared, Vec<&ViewRead<'_>>)| {
         Ok(Group {
             store,
-            keys: keys.iter().map(|(name, data_type)| field(name, *data_type)).collect(),
+            keys: JoinKeys::new(
+                keys.iter().map(|(name, data_type)| field(name, *data_type)).collect(),
+            )?,
             ids: reads.iter().map(|read| ViewId::of(&in_force.project, read.name)).collect(),
             views: reads
                 .iter()
@@ -115,9 +117,9 @@ pub(super) fn groups(retrieval: &Retrieval<'_>, in_force: &InForce) -> Result<Ve
 impl Group {
     /// The keys of the entities; `None` where the request brings none of the join keys.
     pub(super) fn keys(&self, entities: &EntityRows) -> Result<Option<EntityKeys>> {
-        let keys = self.keys.iter().map(|key| entities.columns.get(&key.name).cloned());
+        let keys = self.keys.fields().iter().map(|key| entities.columns.get(&key.name).cloned());
         match keys.collect::<Option<Vec<_>>>() {
-            Some(columns) => EntityKeys::encode(&self.keys, &columns).map(Some),
+            Some(columns) => self.keys.keys(&columns).map(Some),
             None => self.refuse_half_a_key(entities).map(|()| None),
         }
     }
@@ -126,8 +128,8 @@ impl Group {
     /// look like an entity that is not known.
     fn refuse_half_a_key(&self, entities: &EntityRows) -> Result<()> {
         let has = |key: &&Field| entities.columns.contains_key(&key.name);
-        let missing = self.keys.iter().find(|key| !has(key));
-        match (missing, self.keys.iter().any(|key| has(&key))) {
+        let missing = self.keys.fields().iter().find(|key| !has(key));
+        match (missing, self.keys.fields().iter().any(|key| has(&key))) {
             (Some(missing), true) => {
                 let views: Vec<&str> = self.views.iter().map(|view| view.name.as_str()).collect();
                 Err(Error::invalid(format!(

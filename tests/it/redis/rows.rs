@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array};
 use unskew::{
-    online::{EntityKeys, Lookup, OnlineStore, RowBatch, RowVersion, ViewId},
+    online::{EntityKeys, JoinKeys, Lookup, OnlineStore, RowBatch, RowVersion, ViewId},
     time::Timestamp,
     value::{DataType, Field},
 };
@@ -18,7 +18,7 @@ pub fn keys(ids: impl IntoIterator<Item = i64>) -> EntityKeys {
         documentation: String::new(),
     };
     let column: ArrayRef = Arc::new(Int64Array::from_iter_values(ids));
-    EntityKeys::encode(&[id], &[column]).unwrap()
+    JoinKeys::new(vec![id]).unwrap().keys(&[column]).unwrap()
 }
 
 pub fn view(name: &str) -> ViewId {
