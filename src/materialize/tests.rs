@@ -136,7 +136,7 @@ impl Shop {
         let prepared = prepared.map_err(Error::from).unwrap();
         let answer = server.answer(&prepared, &request).await.map_err(Error::from).unwrap();
         let mut values = Vec::new();
-        answer.columns.last().unwrap().values.write(&mut values);
+        answer.write_values(answer.columns.last().unwrap(), &mut values);
         serde_json::from_slice(&values).unwrap()
     }
 }

@@ -1,9 +1,6 @@
 //! What the feature server answers.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::ArrayRef;
 
@@ -46,6 +43,10 @@ impl Status {
 pub struct Answer<'a> {
     /// Join keys first, then the features in the order asked for.
     pub columns: Vec<AnswerColumn<'a>>,
+    /// What was found of each stored view.
+    pub found: Vec<FoundFeatures>,
+    /// How values came to be: the columns have places in it, many of them the same.
+    pub provenances: Vec<Provenance>,
     /// What the features are.
     pub described: &'a Described,
     /// Rows for which an on-demand view's function had no value: view, row, message.
@@ -56,6 +57,21 @@ pub struct Answer<'a> {
 }
 
 impl Answer<'_> {
+    /// How the values of a column came to be.
+    pub fn provenance(&self, column: &AnswerColumn<'_>) -> &Provenance {
+        &self.provenances[column.provenance]
+    }
+
+    /// Appends the values of a column as a JSON list.
+    pub fn write_values(&self, column: &AnswerColumn<'_>, out: &mut Vec<u8>) {
+        match &column.values {
+            Values::Array(array) => write_column(array, out),
+            Values::Stored { view, column, missing } => {
+                self.found[*view].write(*column, missing, out);
+            }
+        }
+    }
+
     /// The views that the features are of, each once, in the order of their first feature.
     pub fn views(&self) -> impl Iterator<Item = &str> {
         let features = self.columns.iter().filter_map(|column| column.feature);
@@ -111,23 +127,13 @@ pub enum Values<'a> {
     Array(ArrayRef),
     /// A feature of a stored view, by the place of its column.
     Stored {
-        /// All that was found of the view.
-        features: Arc<FoundFeatures>,
-        /// Which of them.
+        /// The view, by its place in [`Answer::found`].
+        view: usize,
+        /// Which of its features.
         column: usize,
         /// What stands for null, as JSON.
         missing: &'a [u8],
     },
-}
-
-impl Values<'_> {
-    /// Appends them as a JSON list.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Array(array) => write_column(array, out),
-            Self::Stored { features, column, missing } => features.write(*column, missing, out),
-        }
-    }
 }
 
 /// How the values of a column came to be, row by row. The features of a view that have a value in
@@ -164,8 +170,8 @@ pub struct AnswerColumn<'a> {
     pub feature: Option<&'a AnswerFeature>,
     /// The values, defaults filled in.
     pub values: Values<'a>,
-    /// How they came to be.
-    pub provenance: Arc<Provenance>,
+    /// How they came to be, by the place in [`Answer::provenances`].
+    pub provenance: usize,
     /// Whether a default stands in some row: in those whose status is not
     /// [`Status::Present`].
     pub defaulted: bool,

@@ -132,10 +132,10 @@ fn asked(wanted: Wanted, entities: Value, event_time: i64) -> Asked {
 fn told(answer: &Answer<'_>) -> Vec<String> {
     let column = |column: &AnswerColumn<'_>| {
         let mut values = Vec::new();
-        column.values.write(&mut values);
+        answer.write_values(column, &mut values);
         let values: Vec<Value> = serde_json::from_slice(&values).unwrap();
-        let rows = values.iter().zip(&column.provenance.statuses);
-        let rows = rows.zip(&column.provenance.event_timestamps);
+        let provenance = answer.provenance(column);
+        let rows = values.iter().zip(&provenance.statuses).zip(&provenance.event_timestamps);
         let rows: Vec<String> = rows
             .map(|((value, status), time)| format!("{value} {} {}", status.as_str(), time.0))
             .collect();
@@ -241,7 +241,7 @@ async fn errors_and_defaults_are_told_beside_the_values() {
     let defaulted: Vec<bool> = answer.columns.iter().map(|column| column.defaulted).collect();
     assert_eq!(defaulted, [false, true, false, false]);
     let statuses = [Status::Present, Status::Invalid, Status::Present];
-    assert_eq!(answer.columns[1].provenance.statuses, statuses);
+    assert_eq!(answer.provenance(&answer.columns[1]).statuses, statuses);
 }
 
 #[tokio::test]
@@ -267,13 +267,13 @@ async fn rows_of_another_definition_are_told() {
     let flagged: Vec<BTreeSet<u32>> = answer
         .columns
         .iter()
-        .map(|column| column.provenance.computed_by_other_definition.clone())
+        .map(|column| answer.provenance(column).computed_by_other_definition.clone())
         .collect();
     assert_eq!(flagged, [BTreeSet::new(), BTreeSet::from([1]), BTreeSet::new()]);
     // A row that cannot be seen gives no value that could be another.
     let answer = shop.answer(&asked(wanted, ids, 99)).await.unwrap();
     for column in &answer.columns {
-        assert_eq!(column.provenance.computed_by_other_definition, BTreeSet::new());
+        assert_eq!(answer.provenance(column).computed_by_other_definition, BTreeSet::new());
     }
 }
 

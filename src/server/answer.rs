@@ -23,12 +23,12 @@ pub struct Remarks {
 /// The body of an answer made from this snapshot: JSON.
 pub fn answer_body(answer: &Answer<'_>, snapshot: u64, remarks: &Remarks) -> Vec<u8> {
     let (columns, described) = (&answer.columns, answer.described);
-    let rows = columns.first().map_or(0, |column| column.provenance.statuses.len());
+    let rows = answer.provenances.first().map_or(0, |provenance| provenance.statuses.len());
     let size = described.names.len() + described.fingerprints.len();
     let mut body = Vec::with_capacity(512 + size + columns.len() * (128 + rows * 48));
     let mut shared = None;
     body.extend_from_slice(b"{\"results\":");
-    list(&mut body, columns, |body, column| write_result(body, column, &mut shared));
+    list(&mut body, columns, |body, column| write_result(body, answer, column, &mut shared));
     let keys: Vec<&str> = columns.iter().map_while(join_key).collect();
     body.extend_from_slice(b",\"metadata\":{\"feature_names\":");
     described_list(&mut body, &keys, json, &described.names);
@@ -107,22 +107,26 @@ fn described_list(
     body.push(b']');
 }
 
-/// Where in the body the provenance of the column before stands: most features of a view share it,
-/// and it is copied instead of being written again.
-type Shared = Option<(*const Provenance, std::ops::Range<usize>)>;
+/// Where in the body the provenance of the column before stands, and which it is: most features of a
+/// view share it, and it is copied instead of being written again.
+type Shared = Option<(usize, std::ops::Range<usize>)>;
 
-fn write_result(body: &mut Vec<u8>, column: &AnswerColumn<'_>, shared: &mut Shared) {
+fn write_result(
+    body: &mut Vec<u8>,
+    answer: &Answer<'_>,
+    column: &AnswerColumn<'_>,
+    shared: &mut Shared,
+) {
     body.extend_from_slice(b"{\"values\":");
-    column.values.write(body);
+    answer.write_values(column, body);
     match shared {
-        // Both are held by the answer, so that equal addresses are one provenance.
-        Some((known, text)) if *known == Arc::as_ptr(&column.provenance) => {
+        Some((known, text)) if *known == column.provenance => {
             body.extend_from_within(text.clone());
         }
         _ => {
             let start = body.len();
-            write_provenance(body, &column.provenance);
-            *shared = Some((Arc::as_ptr(&column.provenance), start..body.len()));
+            write_provenance(body, answer.provenance(column));
+            *shared = Some((column.provenance, start..body.len()));
         }
     }
     if column.defaulted {
@@ -195,30 +199,34 @@ mod tests {
         let described = Described::new(
             features.iter().map(|feature| (feature.reference.feature.as_str(), feature)),
         );
-        let column =
-            |name, feature, values: &ArrayRef, provenance: &Arc<Provenance>| AnswerColumn {
-                name,
-                feature,
-                values: Values::Array(Arc::clone(values)),
-                provenance: Arc::clone(provenance),
-                defaulted: name == "first",
-            };
-        let at_once = Arc::new(Provenance::present(2, Timestamp(0)));
-        let by_and_by = Arc::new(Provenance {
-            statuses: vec![Status::Present, Status::NullValue],
-            event_timestamps: vec![Timestamp(1), Timestamp(2_000_000)],
-            computed_by_other_definition: BTreeSet::from([1]),
-        });
+        let column = |name, feature, values: &ArrayRef, provenance| AnswerColumn {
+            name,
+            feature,
+            values: Values::Array(Arc::clone(values)),
+            provenance,
+            defaulted: name == "first",
+        };
+        let [at_once, by_and_by] = [0, 1];
+        let provenances = vec![
+            Provenance::present(2, Timestamp(0)),
+            Provenance {
+                statuses: vec![Status::Present, Status::NullValue],
+                event_timestamps: vec![Timestamp(1), Timestamp(2_000_000)],
+                computed_by_other_definition: BTreeSet::from([1]),
+            },
+        ];
         let [first, second, third] = &features;
         let columns = vec![
-            column("id", None, &ids, &at_once),
-            column("first", Some(first), &halves, &by_and_by),
-            column("second", Some(second), &ids, &by_and_by),
-            column("third", Some(third), &ids, &at_once),
+            column("id", None, &ids, at_once),
+            column("first", Some(first), &halves, by_and_by),
+            column("second", Some(second), &ids, by_and_by),
+            column("third", Some(third), &ids, at_once),
         ];
         let errors = vec![("b".to_owned(), 1, "no \"".to_owned())];
         let unavailable = [("c".to_owned(), "gone".to_owned())].into();
-        let answer = Answer { columns, described: &described, errors, unavailable };
+        let found = Vec::new();
+        let described = &described;
+        let answer = Answer { columns, found, provenances, described, errors, unavailable };
         let remarks = Remarks { views: true, warnings: ["old".to_owned()].into() };
         let body = answer_body(&answer, 7, &remarks);
         let read: OnlineFeatures = serde_json::from_slice(&body).unwrap();

@@ -22,7 +22,7 @@ use crate::{
     error::{Error, Kind, Result},
     evaluate::{Computed, InForce, OnDemand},
     name::FeatureRef,
-    online::{Lookup, ReadRows, Stores},
+    online::{FoundFeatures, Lookup, ReadRows, Stores},
     time::Timestamp,
     value::DataType,
 };
@@ -50,12 +50,25 @@ pub struct Prepared {
 struct Gathered<'a> {
     entities: &'a EntityRows,
     /// For each stored view.
-    found: Vec<Found>,
+    found: Vec<FoundFeatures>,
+    /// How values come to be where nothing else is to be said: those of each stored view, then
+    /// what is computed now, then join keys.
+    provenances: Vec<Provenance>,
     /// `None` where there is nothing to compute.
     computed: Option<Computed>,
-    /// How a computed value comes to be where nothing else is to be said.
-    computed_now: Arc<Provenance>,
     unavailable: BTreeMap<String, String>,
+}
+
+impl Gathered<'_> {
+    /// The place of how a computed value comes to be.
+    fn computed_now(&self) -> usize {
+        self.found.len()
+    }
+
+    /// The place of how a join key comes to be.
+    fn keys(&self) -> usize {
+        self.found.len() + 1
+    }
 }
 
 impl Prepared {
@@ -137,7 +150,10 @@ impl Prepared {
         partial: bool,
     ) -> Result<Answer<'_>> {
         let begun = Instant::now();
-        let (mut found, mut unavailable) = (Vec::new(), BTreeMap::new());
+        let views = self.groups.iter().map(|group| group.views.len()).sum();
+        let mut found = Vec::with_capacity(views);
+        let mut provenances = Vec::with_capacity(views + 2);
+        let mut unavailable = BTreeMap::new();
         let mut working = self.on_demand.has_steps().then(|| Working::new(&entities));
         let read = self.read(stores, &entities).await?;
         for (group, rows) in self.groups.iter().zip(read) {
@@ -151,7 +167,10 @@ impl Prepared {
             };
             let rows = Arc::new(rows);
             for (place, view) in group.views.iter().enumerate() {
-                found.push(view.take(place, &rows, &entities, working.as_mut())?);
+                let Found { features, provenance } =
+                    view.take(place, &rows, &entities, working.as_mut())?;
+                found.push(features);
+                provenances.push(provenance);
             }
         }
         let since = self.stages.store.took(begun);
@@ -159,8 +178,9 @@ impl Prepared {
             Some(working) => Some(self.on_demand.run_in_turn(working.batch()?).await?),
             None => None,
         };
-        let computed_now = Arc::new(Provenance::present(entities.rows, entities.event_time));
-        let gathered = Gathered { entities: &entities, found, computed, computed_now, unavailable };
+        provenances.push(Provenance::present(entities.rows, entities.event_time));
+        provenances.push(Provenance::present(entities.rows, Timestamp(0)));
+        let gathered = Gathered { entities: &entities, found, provenances, computed, unavailable };
         let answer = self.assemble(gathered);
         let time = self.stages.compute.took(since) - begun;
         self.meters.iter().for_each(|(_, meters)| meters.took(time));
@@ -190,19 +210,25 @@ impl Prepared {
     fn assemble(&self, gathered: Gathered<'_>) -> Result<Answer<'_>> {
         let entities = gathered.entities;
         let mut columns = Vec::with_capacity(self.join_keys.len() + self.outputs.len());
-        let keys = Arc::new(Provenance::present(entities.rows, Timestamp(0)));
+        let keys = gathered.keys();
+        let mut others = Vec::new();
         columns.extend(self.join_keys.keys().filter_map(|name| {
             Some(AnswerColumn {
                 name,
                 feature: None,
                 values: Values::Array(Arc::clone(entities.columns.get(name)?)),
-                provenance: Arc::clone(&keys),
+                provenance: keys,
                 defaulted: false,
             })
         }));
         let mut counts = vec![StatusCounts::default(); self.meters.len()];
         for target in &self.outputs {
-            let provenance = target.provenance(&gathered);
+            let mut place = target.provenance(&gathered);
+            let mut provenance = &gathered.provenances[place];
+            if let Some(other) = target.other_provenance(&gathered) {
+                place = gathered.provenances.len() + others.len();
+                provenance = others.push_mut(other);
+            }
             if let Some(counts) = counts.get_mut(target.meters) {
                 counts.add(&provenance.statuses);
             }
@@ -214,7 +240,7 @@ impl Prepared {
                 defaulted: target.has_default
                     && !target.is_lost(&gathered)
                     && provenance.statuses.iter().any(is_absent),
-                provenance,
+                provenance: place,
             });
         }
         for ((_, meters), counts) in self.meters.iter().zip(&counts) {
@@ -224,10 +250,15 @@ impl Prepared {
         let errors = errors.flat_map(|(view, errors)| {
             errors.iter().map(|error| (view.clone(), error.row, error.message.clone()))
         });
+        let errors = errors.collect();
+        let mut provenances = gathered.provenances;
+        provenances.append(&mut others);
         Ok(Answer {
             columns,
+            found: gathered.found,
+            provenances,
             described: &self.described,
-            errors: errors.collect(),
+            errors,
             unavailable: gathered.unavailable,
         })
     }

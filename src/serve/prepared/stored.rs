@@ -82,8 +82,8 @@ impl Inputs {
 
 /// What the store had for a view.
 pub(super) struct Found {
-    pub(super) provenance: Arc<Provenance>,
-    pub(super) features: Arc<FoundFeatures>,
+    pub(super) provenance: Provenance,
+    pub(super) features: FoundFeatures,
 }
 
 fn field(name: &str, data_type: DataType) -> Field {
@@ -220,7 +220,7 @@ impl StoredView {
         }
         let rows = read.places(place).zip(&seen).map(|(place, seen)| place.filter(|_| *seen));
         let features = FoundFeatures::find(&self.schema, Arc::clone(read), rows)?;
-        Ok(Found { provenance: Arc::new(provenance), features: Arc::new(features) })
+        Ok(Found { provenance, features })
     }
 
     /// Rules 1, 2 and 4 of the contract on values, for the newest row.

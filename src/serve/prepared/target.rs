@@ -99,9 +99,7 @@ impl Target {
         let lacking = || Error::internal(format!("there is no {}", self.feature.reference));
         match &self.origin {
             Origin::Stored { view, column } => {
-                let found = gathered.found.get(*view).ok_or_else(lacking)?;
-                let features = Arc::clone(&found.features);
-                Ok(Values::Stored { features, column: *column, missing: &self.missing })
+                Ok(Values::Stored { view: *view, column: *column, missing: &self.missing })
             }
             Origin::Computed(name) => {
                 let computed = gathered.computed.as_ref();
@@ -111,46 +109,53 @@ impl Target {
         }
     }
 
-    /// What became of each row, from how its view's row was found; the same where nothing more is
-    /// to be said.
-    pub(super) fn provenance(&self, gathered: &Gathered<'_>) -> Arc<Provenance> {
-        let found = match self.origin {
-            Origin::Stored { view, .. } => gathered.found.get(view),
-            Origin::Computed(_) => None,
-        };
-        let mut provenance =
-            Arc::clone(found.map_or(&gathered.computed_now, |found| &found.provenance));
+    /// The place of what became of each row, where nothing more is to be said.
+    pub(super) fn provenance(&self, gathered: &Gathered<'_>) -> usize {
+        match self.origin {
+            Origin::Stored { view, .. } => view,
+            Origin::Computed(_) => gathered.computed_now(),
+        }
+    }
+
+    /// What became of each row, where more is to be said than at [`Target::provenance`].
+    pub(super) fn other_provenance(&self, gathered: &Gathered<'_>) -> Option<Provenance> {
+        let usual = || gathered.provenances[self.provenance(gathered)].clone();
         if self.is_lost(gathered) {
-            Arc::make_mut(&mut provenance).statuses.fill(Status::Invalid);
-            return provenance;
+            let mut other = usual();
+            other.statuses.fill(Status::Invalid);
+            return Some(other);
         }
         match (&self.origin, &gathered.computed) {
-            (Origin::Stored { column, .. }, _) => {
-                if let Some(nulls) = found.and_then(|found| found.features.nulls(*column)) {
-                    mark_null(&mut provenance, nulls);
-                }
+            (Origin::Stored { view, column }, _) => {
+                let nulls = gathered.found[*view].nulls(*column)?;
+                let mut other = usual();
+                mark_null(&mut other, nulls);
+                Some(other)
             }
             (Origin::Computed(name), Some(computed)) => {
-                if let Some(missing) = computed.missing.get(name) {
-                    mark_null(&mut provenance, missing.iter().map(|there| !there));
+                let missing = computed.missing.get(name);
+                let errors = computed.errors.get(&self.feature.reference.view);
+                if missing.is_none() && errors.is_none() {
+                    return None;
                 }
-                for error in computed.errors.get(&self.feature.reference.view).into_iter().flatten()
-                {
-                    let statuses = &mut Arc::make_mut(&mut provenance).statuses;
-                    if let Some(status) = statuses.get_mut(error.row as usize) {
+                let mut other = usual();
+                if let Some(missing) = missing {
+                    mark_null(&mut other, missing.iter().map(|there| !there));
+                }
+                for error in errors.into_iter().flatten() {
+                    if let Some(status) = other.statuses.get_mut(error.row as usize) {
                         *status = Status::Invalid;
                     }
                 }
+                Some(other)
             }
-            (Origin::Computed(_), None) => {}
+            (Origin::Computed(_), None) => None,
         }
-        provenance
     }
 }
 
-fn mark_null(provenance: &mut Arc<Provenance>, nulls: impl Iterator<Item = bool>) {
-    let statuses = &mut Arc::make_mut(provenance).statuses;
-    for (status, null) in statuses.iter_mut().zip(nulls) {
+fn mark_null(provenance: &mut Provenance, nulls: impl Iterator<Item = bool>) {
+    for (status, null) in provenance.statuses.iter_mut().zip(nulls) {
         if *status == Status::Present && null {
             *status = Status::NullValue;
         }

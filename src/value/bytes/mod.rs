@@ -55,6 +55,8 @@ fn tags(fields: &[Field]) -> Result<Vec<[u8; 4]>> {
 pub struct RowSchema {
     /// The columns in the order of their names, which is that of a row's entries.
     columns: Vec<Wanted>,
+    /// Their types, in the order in which they were named.
+    types: Vec<DataType>,
 }
 
 #[derive(Debug, Clone)]
@@ -82,7 +84,7 @@ impl RowSchema {
         let columns = fields.iter().zip(tags(fields)?).enumerate().map(wanted);
         let mut columns: Vec<_> = columns.collect();
         columns.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Self { columns })
+        Ok(Self { columns, types: fields.iter().map(|field| field.data_type).collect() })
     }
 
     /// An encoder for rows of these columns, which are in the order in which they were named.
@@ -105,11 +107,10 @@ impl RowSchema {
 
     /// No rows yet of so many, to be found where they lie.
     pub fn places(&self, rows: usize) -> RowPlaces {
-        let mut columns: Vec<_> =
-            self.columns.iter().map(|wanted| (wanted.place, wanted.data_type)).collect();
-        columns.sort_unstable_by_key(|(place, _)| *place);
-        let places = Vec::with_capacity(rows * columns.len());
-        RowPlaces { columns: columns.into_iter().map(|(_, kind)| (kind, 0)).collect(), places }
+        RowPlaces {
+            columns: self.types.iter().map(|data_type| (*data_type, 0)).collect(),
+            places: Vec::with_capacity(rows * self.types.len()),
+        }
     }
 
     /// A decoder that expects about `rows` rows.
