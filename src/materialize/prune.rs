@@ -81,22 +81,18 @@ pub async fn leftovers(
     let mut found = Vec::new();
     for (view, store) in lived(in_force, registry, &ledgers).await? {
         let now = in_force.state.definitions.feature_views.get(&view);
-        let online = stores.get(store.as_deref());
-        let id = ViewId::of(&in_force.project, &view);
-        let Some(why) = Gone::of(now, store.as_deref()) else {
-            let rows =
-                outdated(in_force, &view, registry, store.as_deref(), online?.as_ref()).await?;
-            if rows > 0 {
-                let (why, rows) = (Gone::Redefined, Some(rows));
-                found.push(Leftover { view, store, why, rows });
+        let why = Gone::of(now, store.as_deref()).unwrap_or(Gone::Redefined);
+        let rows = match stores.get(store.as_deref()) {
+            Ok(online) if why == Gone::Redefined => {
+                Some(outdated(in_force, &view, registry, store.as_deref(), &**online).await?)
             }
-            continue;
-        };
-        let rows = match online {
-            Ok(online) => Some(online.count(id, Rows::All).await?),
+            Ok(online) => {
+                Some(online.count(ViewId::of(&in_force.project, &view), Rows::All).await?)
+            }
             Err(_) => None,
         };
-        if rows.unwrap_or(0) > 0 || ledgers.contains(&key(&view, store.as_deref())) {
+        let kept = why != Gone::Redefined && ledgers.contains(&key(&view, store.as_deref()));
+        if rows.unwrap_or(0) > 0 || kept {
             found.push(Leftover { view, store, why, rows });
         }
     }
