@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{DEFAULT_STORE, Ledger, Ledgers, ViewWriter, ledger::key};
 use crate::{
     definition::FeatureView,
+    digest::Digest,
     error::Result,
     evaluate::InForce,
     online::{FingerprintPrefix, OnlineStore, Rows, Stores, ViewId},
@@ -113,12 +114,13 @@ async fn outdated(
     let ledger = ledgers.current().await?;
     let whole = |ledger: Ledger| ledger.definition == definition && ledger.through.is_some();
     match ledger.is_some_and(whole) {
-        true => {
-            let rows = Rows::Outdated(FingerprintPrefix::from(&definition));
-            online.count(ViewId::of(&in_force.project, view), rows).await
-        }
+        true => online.count(ViewId::of(&in_force.project, view), outdated_by(&definition)).await,
         false => Ok(0),
     }
+}
+
+fn outdated_by(definition: &Digest) -> Rows {
+    Rows::Outdated(FingerprintPrefix::from(definition))
 }
 
 /// The views that ever were online, each with the stores that it lived in.
@@ -154,7 +156,7 @@ pub async fn delete_leftover(
     let store = store.as_deref();
     if *why == Gone::Redefined {
         let definition = ViewWriter::new(in_force, view)?.definition();
-        let rows = Rows::Outdated(FingerprintPrefix::from(&definition));
+        let rows = outdated_by(&definition);
         stores.get(store)?.delete(ViewId::of(&in_force.project, view), rows).await?;
         return Ok(());
     }

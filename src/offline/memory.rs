@@ -37,6 +37,16 @@ struct Used {
     by_others: usize,
 }
 
+impl Used {
+    /// What a consumer's memory counts to.
+    fn by(&mut self, consumer: &MemoryConsumer) -> &mut usize {
+        match consumer.can_spill() {
+            true => &mut self.by_sorts,
+            false => &mut self.by_others,
+        }
+    }
+}
+
 impl SharedMemory {
     /// So many bytes, for plans of so many partitions.
     pub(super) fn new(bytes: usize, partitions: usize) -> Self {
@@ -45,15 +55,6 @@ impl SharedMemory {
 
     fn used(&self) -> MutexGuard<'_, Used> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn change(&self, reservation: &MemoryReservation, change: impl Fn(usize) -> usize) {
-        let mut used = self.used();
-        let of = match reservation.consumer().can_spill() {
-            true => &mut used.by_sorts,
-            false => &mut used.by_others,
-        };
-        *of = change(*of);
     }
 
     /// How much a consumer may have more.
@@ -84,11 +85,13 @@ impl MemoryPool for SharedMemory {
     }
 
     fn grow(&self, reservation: &MemoryReservation, additional: usize) {
-        self.change(reservation, |used| used.saturating_add(additional));
+        *self.used().by(reservation.consumer()) += additional;
     }
 
     fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
-        self.change(reservation, |used| used.saturating_sub(shrink));
+        let mut used = self.used();
+        let used = used.by(reservation.consumer());
+        *used = used.saturating_sub(shrink);
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
@@ -103,10 +106,7 @@ impl MemoryPool for SharedMemory {
                 human_readable_size(left)
             ));
         }
-        match reservation.consumer().can_spill() {
-            true => used.by_sorts += additional,
-            false => used.by_others += additional,
-        }
+        *used.by(reservation.consumer()) += additional;
         Ok(())
     }
 

@@ -73,7 +73,10 @@ impl Metrics {
 pub(super) struct RequestMeters(ArcSwap<ByRoute>);
 
 /// By route, by consumer, and then by status.
-type ByRoute = HashMap<String, HashMap<String, Vec<(u16, Counter, Histogram)>>>;
+type ByRoute = HashMap<String, HashMap<String, Vec<Meters>>>;
+
+/// A status, how many answers had it, and how long they took.
+type Meters = (u16, Counter, Histogram);
 
 impl RequestMeters {
     /// Counts and times an answer, by route, status and consumer.
@@ -83,31 +86,28 @@ impl RequestMeters {
         let consumer = consumer.map_or("other", |known| known.name());
         let known = self.0.load();
         let of_both = known.get(route).and_then(|route| route.get(consumer));
+        let record = |(_, count, seconds): &Meters| {
+            count.increment(1);
+            seconds.record(took);
+        };
         match of_both.into_iter().flatten().find(|(known, ..)| *known == status) {
-            Some((_, count, seconds)) => {
-                count.increment(1);
-                seconds.record(took);
-            }
-            None => {
-                let (count, seconds) = self.look_up(route, consumer, status);
-                count.increment(1);
-                seconds.record(took);
-            }
+            Some(known) => record(known),
+            None => record(&self.look_up(route, consumer, status)),
         }
     }
 
-    fn look_up(&self, route: &str, consumer: &str, status: u16) -> (Counter, Histogram) {
+    fn look_up(&self, route: &str, consumer: &str, status: u16) -> Meters {
         let whose = [("route", route.to_owned()), ("consumer", consumer.to_owned())];
         let seconds = histogram!("unskew_request_seconds", &whose);
         let [route, consumer] = whose;
         let counted = [route.clone(), ("status", status.to_string()), consumer.clone()];
-        let count = counter!("unskew_requests_total", &counted);
+        let meters = (status, counter!("unskew_requests_total", &counted), seconds);
         self.0.rcu(|before| {
             let mut known = HashMap::clone(before);
             let of_both = known.entry(route.1.clone()).or_default().entry(consumer.1.clone());
-            of_both.or_default().push((status, count.clone(), seconds.clone()));
+            of_both.or_default().push(meters.clone());
             known
         });
-        (count, seconds)
+        meters
     }
 }

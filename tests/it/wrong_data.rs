@@ -31,6 +31,15 @@ fn refused(project: &Project, arguments: &[&str], parts: &[&str]) {
     assert!(!project.path("train.parquet").exists());
 }
 
+/// A shop whose orders are in a folder, which is empty; it is still to be applied.
+fn shop_with_a_folder() -> Project {
+    let project = shop();
+    fs::create_dir(project.path("orders")).unwrap();
+    let definitions = crate::shop::DEFINITIONS.replace("orders.parquet", "orders");
+    project.write("features/shop.toml", &definitions);
+    project
+}
+
 fn amounts(values: &[f64]) -> ArrayRef {
     Arc::new(Float64Array::from(values.to_vec()))
 }
@@ -90,10 +99,7 @@ fn a_column_that_is_there_twice_is_named() {
 
 #[test]
 fn units_and_zones_that_differ_between_files_are_named() {
-    let project = shop();
-    fs::create_dir(project.path("orders")).unwrap();
-    let definitions = crate::shop::DEFINITIONS.replace("orders.parquet", "orders");
-    project.write("features/shop.toml", &definitions);
+    let project = shop_with_a_folder();
     write_orders(&project, "orders/a.parquet", days(&[0]), amounts(&[1.5]));
     project.ok(&["apply"]);
     let millis = TimestampMillisecondArray::from(vec![883_612_800_000]);
@@ -179,10 +185,7 @@ fn damage(path: &Path, column: usize) {
 
 #[test]
 fn a_column_that_cannot_be_read_is_named_with_its_file() {
-    let project = shop();
-    fs::create_dir(project.path("orders")).unwrap();
-    let definitions = crate::shop::DEFINITIONS.replace("orders.parquet", "orders");
-    project.write("features/shop.toml", &definitions);
+    let project = shop_with_a_folder();
     for file in ["orders/a.parquet", "orders/b.parquet", "orders/c.parquet"] {
         write_orders(&project, file, days(&[0, 1]), amounts(&[1.5, 2.5]));
     }
@@ -214,11 +217,8 @@ fn a_column_that_cannot_be_read_is_named_with_its_file() {
 
 #[test]
 fn folders_that_are_empty_or_cannot_be_written_to_are_named() {
-    let project = shop();
-    fs::create_dir(project.path("orders")).unwrap();
+    let project = shop_with_a_folder();
     fs::copy(project.path("orders.parquet"), project.path("orders/a.parquet")).unwrap();
-    let definitions = crate::shop::DEFINITIONS.replace("orders.parquet", "orders");
-    project.write("features/shop.toml", &definitions);
     project.ok(&["apply"]);
     let mut arguments = TRAIN;
     // Nobody, whatever the rights, can make a file there.

@@ -237,9 +237,7 @@ fn one_operator_joins_all_views_and_feature_rows_stay_where_they_are() {
     assert_eq!(found, [1, 1, 0], "{plan}");
 }
 
-/// Half of the rows are those of one key, and memory is for a fraction of them. Batches are small,
-/// so that a few of each sort, which its merge has to hold at once, are a part of the memory that
-/// it is sure to get, however the sorts share the rest.
+/// Half of the rows are those of one key, and memory is for a fraction of them.
 #[test]
 fn memory_that_is_short_changes_nothing() {
     let number = |row: i64| row.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as i64) >> 48;
@@ -263,7 +261,7 @@ fn memory_that_is_short_changes_nothing() {
     let case = |memory| Case {
         entities: entities.clone().collect(),
         views: vec![view.clone()],
-        resources: Resources { partitions: 2, batch_size: 200, memory, ..Resources::default() },
+        resources: Resources { partitions: 2, batch_size: 1000, memory, ..Resources::default() },
     };
     let run = |memory| {
         let case = case(memory);

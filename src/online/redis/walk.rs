@@ -103,7 +103,7 @@ fn is_one(store: &RedisStore, answer: &Value, view: ViewId, key: &[u8]) -> Resul
 /// The keys among these whose row of the view is one of `rows`.
 async fn among(
     store: &RedisStore,
-    mut keys: Vec<Vec<u8>>,
+    keys: Vec<Vec<u8>>,
     view: ViewId,
     rows: Rows,
 ) -> Result<Vec<Vec<u8>>> {
@@ -112,17 +112,18 @@ async fn among(
         Rows::Outdated(_) => "HGET",
     };
     let answers = of_each(store, &keys, |key| of_field(command, key, view)).await?;
-    let mut is_one_of_them = Vec::with_capacity(keys.len());
-    for (key, answer) in keys.iter().zip(&answers) {
-        is_one_of_them.push(match answer {
+    let mut among = Vec::with_capacity(keys.len());
+    for (key, answer) in keys.into_iter().zip(&answers) {
+        let is_among = match answer {
             Value::Nil => false,
             Value::BulkString(row) => StoredRow::parse(row).is_none_or(|row| row.is_among(rows)),
-            other => is_one(store, other, view, key)?,
-        });
+            other => is_one(store, other, view, &key)?,
+        };
+        if is_among {
+            among.push(key);
+        }
     }
-    let mut is_one_of_them = is_one_of_them.into_iter();
-    keys.retain(|_| is_one_of_them.next().unwrap_or(false));
-    Ok(keys)
+    Ok(among)
 }
 
 pub(super) async fn count(store: &RedisStore, view: ViewId, rows: Rows) -> Result<u64> {
