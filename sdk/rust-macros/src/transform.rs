@@ -133,7 +133,7 @@ impl Signature {
             ) -> ::core::result::Result<sdk::Outcome, sdk::Failure> {
                 let mut call = sdk::Call::new(#name, (params, #params), (batch, #inputs))?;
                 #(#opened)*
-                call.run::<#returned>(|row| #function(#(#values),*))
+                call.run::<#returned>(move |row| #function(#(#values),*))
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// The length in bytes of a bitmap over `rows` rows.
 pub(crate) fn bytes_for(rows: usize) -> usize {
@@ -24,6 +25,28 @@ pub(crate) fn get(bytes: &[u8], row: usize) -> bool {
 #[inline]
 pub(crate) fn set(bytes: &mut [u8], row: usize) {
     bytes[row / 8] |= 1 << (row % 8);
+}
+
+/// The bits of a bitmap, 64 rows to a word; zeros past the end.
+pub(crate) fn words(bytes: &[u8]) -> Vec<u64> {
+    let (words, rest) = bytes.as_chunks();
+    let mut words: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
+    if !rest.is_empty() {
+        let word = rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+        words.push(word);
+    }
+    words
+}
+
+/// The rows from `row` to `end` whose bits are equal to the one of `row`, as many as follow each
+/// other in its word; and whether that bit is set. `row` is before `end`.
+#[inline]
+pub(crate) fn run(words: &[u64], row: usize, end: usize) -> (Range<usize>, bool) {
+    let bits = words[row / 64] >> (row % 64);
+    let set = bits & 1 == 1;
+    let others = if set { !bits } else { bits };
+    let length = (others.trailing_zeros() as usize).min(64 - row % 64);
+    (row..end.min(row + length), set)
 }
 
 /// Which rows of a column under construction have a value. Nothing is stored until the first null.
@@ -82,6 +105,28 @@ mod tests {
             assert_eq!(bytes.len(), bytes_for(rows));
             for row in 0..bytes.len() * 8 {
                 assert_eq!(get(&bytes, row), row + 1 < rows, "row {row} of {rows}");
+            }
+        }
+    }
+
+    /// Bits far apart and close together, from the first to the last row of a word.
+    #[test]
+    fn runs_are_of_equal_bits() {
+        for seed in 1..64_u64 {
+            let bit = |row: u64| (row * row * seed / 97 + row / seed) % 3 > 0;
+            for rows in [1, 7, 8, 63, 64, 65, 127, 128, 200] {
+                let mut bytes = vec![0; bytes_for(rows)];
+                (0..rows).filter(|row| bit(*row as u64)).for_each(|row| set(&mut bytes, row));
+                let (words, mut next) = (words(&bytes), 0);
+                while next < rows {
+                    let (run, is_set) = run(&words, next, rows);
+                    assert!(run.start == next && run.end > next && run.end <= rows);
+                    assert!(run.clone().all(|row| get(&bytes, row) == is_set), "{run:?}");
+                    // Nothing but the end of its word ends it before another bit does.
+                    let whole = run.end.is_multiple_of(64) || run.end == rows;
+                    assert!(whole || get(&bytes, run.end) != is_set, "{run:?}");
+                    next = run.end;
+                }
             }
         }
     }

@@ -16,8 +16,8 @@ pub struct Call<'a> {
     params: core::slice::Iter<'a, Column>,
     inputs: core::slice::Iter<'a, Column>,
     rows: usize,
-    /// The rows for which the function is called, or `None` for all.
-    called: Option<Vec<u8>>,
+    /// The rows for which the function is called, as [`bitmap::words`], or `None` for all.
+    called: Option<Vec<u64>>,
 }
 
 impl<'a> Call<'a> {
@@ -76,42 +76,70 @@ impl<'a> Call<'a> {
         T::open(&slot)
     }
 
-    /// Calls `function` for every row that is not left out. The two loops are one in meaning; the
-    /// first has no branch, so that simple arithmetic becomes SIMD.
+    /// Calls `function` for every row that is not left out, in runs of such rows: within a run there
+    /// is no branch, so that simple arithmetic becomes SIMD.
     ///
     /// # Errors
     /// Where the results do not fit into columns.
     #[inline]
     pub fn run<R: Returned>(self, function: impl Fn(usize) -> R) -> Result<Outcome, Failure> {
-        let mut results = Results::<R::Outputs>::new(self.rows);
-        let Some(called) = self.called else {
-            (0..self.rows).for_each(|row| results.put(row, function(row)));
-            return results.finish(self.function);
-        };
-        for (index, byte) in called.iter().enumerate() {
-            let start = index * 8;
-            if *byte == 0xff && start + 8 <= self.rows {
-                (start..start + 8).for_each(|row| results.put(row, function(row)));
-                continue;
-            }
-            for row in start..self.rows.min(start + 8) {
-                if bitmap::get(&called, row) {
-                    results.put(row, function(row));
-                } else {
-                    R::Outputs::put_null(&mut results.writers, row);
-                }
-            }
-        }
-        results.finish(self.function)
+        let mut writers = R::Outputs::writers(self.rows);
+        let mut errors = Vec::new();
+        let called = self.called.as_deref();
+        run_rows(called, self.rows, function, &mut writers, &mut errors);
+        finish(self.function, R::Outputs::columns(writers), errors)
     }
 }
 
+/// The loop over the rows. It is a function of its own, for then it has the registers to itself.
+#[inline(never)]
+fn run_rows<R: Returned>(
+    called: Option<&[u64]>,
+    rows: usize,
+    function: impl Fn(usize) -> R,
+    writers: &mut <R::Outputs as Outputs>::Writers,
+    errors: &mut Vec<RowError>,
+) {
+    let mut next = 0;
+    while next < rows {
+        let (run, is_called) = match called {
+            None => (next..rows, true),
+            Some(called) => bitmap::run(called, next, rows),
+        };
+        next = run.end;
+        if !is_called {
+            run.for_each(|row| R::Outputs::put_null(writers, row));
+            continue;
+        }
+        // The one place that calls the function, so that it becomes part of the loop.
+        run.for_each(|row| match function(row).resolve() {
+            Ok(Some(outputs)) => outputs.put(writers, row),
+            Ok(None) => R::Outputs::put_null(writers, row),
+            Err(message) => {
+                R::Outputs::put_null(writers, row);
+                put_error(errors, row, message);
+            }
+        });
+    }
+}
+
+/// The outcome of a call that ran to its end.
+fn finish(
+    function: &str,
+    columns: Result<Vec<Column>, String>,
+    errors: Vec<RowError>,
+) -> Result<Outcome, Failure> {
+    let failure = |reason| Failure { message: format!("`{function}` has no result: {reason}") };
+    Ok(Outcome { columns: columns.map_err(failure)?, errors })
+}
+
 /// The rows that are in both bitmaps, where no first bitmap stands for all rows.
-fn intersection(called: Option<Vec<u8>>, valid: &[u8]) -> Vec<u8> {
+fn intersection(called: Option<Vec<u64>>, valid: &[u8]) -> Vec<u64> {
+    let valid = bitmap::words(valid);
     let Some(mut called) = called else {
-        return valid.to_vec();
+        return valid;
     };
-    called.iter_mut().zip(valid).for_each(|(byte, valid)| *byte &= valid);
+    called.iter_mut().zip(valid).for_each(|(word, valid)| *word &= valid);
     called
 }
 
@@ -133,38 +161,8 @@ fn missing(function: &str, name: &str) -> Failure {
     Failure { message: format!("`{function}` was not run: `{name}` is missing") }
 }
 
-/// The results of the rows so far.
-struct Results<O: Outputs> {
-    writers: O::Writers,
-    errors: Vec<RowError>,
-}
-
-impl<O: Outputs> Results<O> {
-    #[inline]
-    fn new(rows: usize) -> Self {
-        Self { writers: O::writers(rows), errors: Vec::new() }
-    }
-
-    #[inline]
-    fn put(&mut self, row: usize, returned: impl Returned<Outputs = O>) {
-        match returned.resolve() {
-            Ok(Some(outputs)) => outputs.put(&mut self.writers, row),
-            Ok(None) => O::put_null(&mut self.writers, row),
-            Err(message) => self.put_error(row, message),
-        }
-    }
-
-    #[cold]
-    fn put_error(&mut self, row: usize, message: String) {
-        O::put_null(&mut self.writers, row);
-        // A batch counts its rows in 32 bits.
-        self.errors.push(RowError { row: row as u32, message });
-    }
-
-    fn finish(self, function: &str) -> Result<Outcome, Failure> {
-        let columns = O::columns(self.writers).map_err(|reason| Failure {
-            message: format!("`{function}` has no result: {reason}"),
-        })?;
-        Ok(Outcome { columns, errors: self.errors })
-    }
+#[cold]
+fn put_error(errors: &mut Vec<RowError>, row: usize, message: String) {
+    // A batch counts its rows in 32 bits.
+    errors.push(RowError { row: row as u32, message });
 }

@@ -14,6 +14,7 @@ mod reader;
 mod slot;
 mod string_list;
 pub mod testing;
+pub mod text;
 mod time;
 mod transform;
 mod writer;

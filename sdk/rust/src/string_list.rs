@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::text::make_ascii_lowercase;
 use crate::writer::append;
 
 /// A list of strings to return: all of them lie in one text, so that a list of many short strings
@@ -36,7 +37,7 @@ impl StringList {
     /// Makes the ASCII letters of all strings lower case.
     #[inline]
     pub fn make_ascii_lowercase(&mut self) {
-        self.text.make_ascii_lowercase();
+        make_ascii_lowercase(&mut self.text);
     }
 
     /// How many strings the list has.
@@ -77,6 +78,15 @@ impl<S: AsRef<str>> FromIterator<S> for StringList {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Of every length, since the short ones are copied in blocks.
+    #[test]
+    fn strings_are_whole() {
+        let text: String = ('!'..='~').cycle().take(200).collect();
+        let mut list = StringList::new();
+        (0..text.len()).for_each(|length| list.push(&text[..length]));
+        assert!(list.iter().eq((0..text.len()).map(|length| &text[..length])));
+    }
 
     #[test]
     fn strings_stay_apart() {

@@ -163,10 +163,12 @@ impl Timestamp {
     /// float.
     #[inline]
     pub fn micros_since(self, earlier: Timestamp) -> f64 {
-        match self.0.checked_sub(earlier.0) {
-            Some(micros) => micros as f64,
-            None => (i128::from(self.0) - i128::from(earlier.0)) as f64,
-        }
+        // The differences of the halves are floats without rounding, and so is what the upper one
+        // counts for. This is as exact as a difference of 128 bits, and becomes SIMD.
+        let upper = |moment: Timestamp| f64::from((moment.0 >> 32) as i32);
+        let lower = |moment: Timestamp| f64::from(moment.0 as u32);
+        let carry = (1_u64 << 32) as f64;
+        (upper(self) - upper(earlier)) * carry + (lower(self) - lower(earlier))
     }
 
     /// Seconds from `earlier` to this moment; negative where it is later.
@@ -309,6 +311,21 @@ mod tests {
         let (first, last) = (Timestamp::from_micros(i64::MIN), Timestamp::from_micros(i64::MAX));
         assert_eq!(last.micros_since(first), 18_446_744_073_709_551_615_u64 as f64);
         assert_eq!(first.micros_since(last), -(18_446_744_073_709_551_615_u64 as f64));
+        // Bits of all kinds, near to each other and far apart.
+        let mut bits = 1_u64;
+        let mut some = || {
+            bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (bits as i64) >> (bits >> 58)
+        };
+        for _ in 0..100_000 {
+            let (one, other) = (some(), some());
+            for (one, other) in [(one, other), (one, one.wrapping_add(other >> 40)), (one, one)] {
+                let exact = (i128::from(one) - i128::from(other)) as f64;
+                let micros =
+                    Timestamp::from_micros(one).micros_since(Timestamp::from_micros(other));
+                assert_eq!(micros.to_bits(), exact.to_bits(), "{one} - {other}");
+            }
+        }
         assert_eq!(
             Timestamp::from_micros(MICROS_PER_DAY).days_since(Timestamp::from_micros(0)),
             1.0

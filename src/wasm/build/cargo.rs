@@ -30,6 +30,9 @@ const PROFILE: [(&str, &str); 10] = [
     ("overflow-checks", "true"),
 ];
 
+/// Bytes of heap that an instance begins with.
+const INITIAL_HEAP: u32 = 512 << 10;
+
 /// Variables that say where cargo keeps and gets things, without a say in what it makes.
 const KEPT: [&str; 6] =
     ["CARGO_HOME", "CARGO_HTTP_", "CARGO_NET_", "CARGO_REGISTR", "CARGO_TARGET_DIR", "CARGO_TERM_"];
@@ -167,10 +170,13 @@ impl Cargo {
         self.metadata.target_directory.join("unskew-transforms")
     }
 
-    /// LLVM vectorizes for SIMD, which Cranelift does not do later; and no path of this machine
-    /// gets into the module. Of two prefixes that fit, the later counts.
+    /// LLVM vectorizes for SIMD, which Cranelift does not do later. Memory begins with a heap that
+    /// is enough for most batches: growing it changes the process's address space, which takes
+    /// longer than some functions. And no path of this machine gets into the module; of two
+    /// prefixes that fit, the later counts.
     fn compiler_flags(&self) -> Result<OsString> {
         let mut flags = OsString::from("-Ctarget-feature=+simd128");
+        flags.push(format!("\u{1f}-Clink-arg=--initial-heap={INITIAL_HEAP}"));
         for (from, to) in self.path_prefixes()? {
             flags.push("\u{1f}--remap-path-prefix=");
             flags.push(from);

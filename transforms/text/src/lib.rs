@@ -1,6 +1,7 @@
 //! Features of short texts.
 
 use unskew_sdk::prelude::*;
+use unskew_sdk::text::{ascii_words, is_ascii, is_single_spaced, make_ascii_lowercase};
 
 /// The domain of an email address in lower case: what follows the last `@`. Null where there is no
 /// `@`, or nothing before or after it.
@@ -33,8 +34,10 @@ pub fn normalise(
     /// Any text.
     text: &str,
 ) -> String {
-    if text.is_ascii() && is_spaced_singly(text.as_bytes()) {
-        return text.to_ascii_lowercase();
+    if is_single_spaced(text) {
+        let mut normal = text.to_owned();
+        make_ascii_lowercase(&mut normal);
+        return normal;
     }
     let mut normal = String::with_capacity(text.len());
     for word in text.split_whitespace() {
@@ -47,16 +50,6 @@ pub fn normalise(
     normal
 }
 
-/// Whether all space in an ASCII text is single spaces between words. There is no early exit: plain
-/// passes over the bytes are what the compiler turns into SIMD.
-fn is_spaced_singly(text: &[u8]) -> bool {
-    let other = text.iter().fold(false, |any, byte| any | (b'\t'..=b'\r').contains(byte));
-    let double =
-        text.windows(2).fold(false, |any, pair| any | ((pair[0] == b' ') & (pair[1] == b' ')));
-    let ends = text.first() == Some(&b' ') || text.last() == Some(&b' ');
-    !(other | double | ends)
-}
-
 /// The words of a text in lower case, in order: runs of letters and digits.
 #[transform]
 pub fn tokens(
@@ -64,9 +57,8 @@ pub fn tokens(
     text: &str,
 ) -> StringList {
     let mut words = StringList::with_capacity(text.len() / 4, text.len());
-    if text.is_ascii() {
-        let runs = text.split(|character: char| !character.is_ascii_alphanumeric());
-        runs.filter(|word| !word.is_empty()).for_each(|word| words.push(word));
+    if is_ascii(text) {
+        ascii_words(text, |word| words.push(word));
         words.make_ascii_lowercase();
         return words;
     }
