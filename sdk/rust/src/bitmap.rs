@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn runs_are_of_equal_bits() {
         for seed in 1..64_u64 {
-            let bit = |row: u64| (row * row * seed / 97 + row / seed) % 3 > 0;
+            let bit = |row: u64| !(row * row * seed / 97 + row / seed).is_multiple_of(3);
             for rows in [1, 7, 8, 63, 64, 65, 127, 128, 200] {
                 let mut bytes = vec![0; bytes_for(rows)];
                 (0..rows).filter(|row| bit(*row as u64)).for_each(|row| set(&mut bytes, row));

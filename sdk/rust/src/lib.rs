@@ -9,6 +9,8 @@ mod call;
 #[cfg(any(target_arch = "wasm32", test))]
 mod heap;
 mod input;
+#[cfg(any(target_arch = "wasm32", test))]
+mod log;
 mod output;
 mod reader;
 mod slot;
