@@ -27,19 +27,8 @@ pub(crate) fn set(bytes: &mut [u8], row: usize) {
     bytes[row / 8] |= 1 << (row % 8);
 }
 
-/// The bits of a bitmap, 64 rows to a word; zeros past the end.
-pub(crate) fn words(bytes: &[u8]) -> Vec<u64> {
-    let (words, rest) = bytes.as_chunks();
-    let mut words: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
-    if !rest.is_empty() {
-        let word = rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
-        words.push(word);
-    }
-    words
-}
-
 /// The rows from `row` to `end` whose bits are equal to the one of `row`, as many as follow each
-/// other in its word; and whether that bit is set. `row` is before `end`.
+/// other in its word of 64 rows; and whether that bit is set. `row` is before `end`.
 #[inline]
 pub(crate) fn run(words: &[u64], row: usize, end: usize) -> (Range<usize>, bool) {
     let bits = words[row / 64] >> (row % 64);
@@ -90,6 +79,7 @@ fn all_set(rows: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::words;
 
     #[test]
     fn nothing_is_stored_without_a_null() {
@@ -117,7 +107,7 @@ mod tests {
             for rows in [1, 7, 8, 63, 64, 65, 127, 128, 200] {
                 let mut bytes = vec![0; bytes_for(rows)];
                 (0..rows).filter(|row| bit(*row as u64)).for_each(|row| set(&mut bytes, row));
-                let (words, mut next) = (words(&bytes), 0);
+                let (words, mut next) = (words(&bytes).collect::<Vec<_>>(), 0);
                 while next < rows {
                     let (run, is_set) = run(&words, next, rows);
                     assert!(run.start == next && run.end > next && run.end <= rows);

@@ -5,6 +5,7 @@ use crate::bitmap;
 use crate::input::{Input, Param};
 use crate::output::{Outputs, Returned};
 use crate::slot::Slot;
+use crate::words::words;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -16,7 +17,7 @@ pub struct Call<'a> {
     params: core::slice::Iter<'a, Column>,
     inputs: core::slice::Iter<'a, Column>,
     rows: usize,
-    /// The rows for which the function is called, as [`bitmap::words`], or `None` for all.
+    /// The rows for which the function is called, a bit each, or `None` for all.
     called: Option<Vec<u64>>,
 }
 
@@ -135,9 +136,9 @@ fn finish(
 
 /// The rows that are in both bitmaps, where no first bitmap stands for all rows.
 fn intersection(called: Option<Vec<u64>>, valid: &[u8]) -> Vec<u64> {
-    let valid = bitmap::words(valid);
+    let valid = words(valid);
     let Some(mut called) = called else {
-        return valid;
+        return valid.collect();
     };
     called.iter_mut().zip(valid).for_each(|(word, valid)| *word &= valid);
     called

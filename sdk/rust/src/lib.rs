@@ -19,6 +19,7 @@ pub mod testing;
 pub mod text;
 mod time;
 mod transform;
+mod words;
 mod writer;
 
 pub use input::{Input, Param, Scalar};

@@ -5,6 +5,8 @@
 //! asked about all of them at once. The answer is in the highest bit of each, which ASCII does not
 //! use (H. S. Warren, *Hacker's Delight*, second edition, chapter 6).
 
+use crate::words::{short_word, words};
+
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 
 /// The highest bit of each byte.
@@ -112,33 +114,6 @@ fn lower(eight: &[u8; 8]) -> [u8; 8] {
     let word = u64::from_le_bytes(*eight);
     let capital = within(word & !HIGHS, b'A', b'Z') & !word;
     (word | capital >> 2).to_le_bytes()
-}
-
-/// The bytes in words, with zeros behind the last.
-#[inline]
-fn words(bytes: &[u8]) -> impl Iterator<Item = u64> {
-    let (eights, rest) = bytes.as_chunks();
-    let last = (!rest.is_empty()).then(|| match bytes.last_chunk() {
-        Some(eight) => u64::from_le_bytes(*eight) >> (64 - 8 * rest.len()),
-        None => short_word(rest),
-    });
-    eights.iter().map(|eight| u64::from_le_bytes(*eight)).chain(last)
-}
-
-/// Fewer than eight bytes, with zeros behind the last.
-#[inline]
-fn short_word(bytes: &[u8]) -> u64 {
-    let count = bytes.len();
-    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        let [first, last] = [first, last].map(|four| u64::from(u32::from_le_bytes(*four)));
-        return first | last << (8 * (count - 4));
-    }
-    match bytes {
-        [] => 0,
-        _ => [0, count / 2, count - 1]
-            .iter()
-            .fold(0, |word, at| word | u64::from(bytes[*at]) << (8 * at)),
-    }
 }
 
 #[cfg(test)]
