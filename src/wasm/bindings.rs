@@ -1,5 +1,15 @@
 //! The component ABI in Rust: one module for each published version of `wit/`, kept for ever.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use wasmtime::{
+    Result, Store,
+    component::{Component, ComponentExportIndex, Func, Instance, TypedFunc},
+    format_err,
+};
+
+use crate::value::DataType;
+
 /// `unskew:transform@1.0.0`.
 pub(super) mod v1 {
     // Borrowing: an Arrow buffer is lowered straight from its slice.
@@ -12,10 +22,90 @@ pub(super) mod v1 {
     pub(crate) use exports::unskew::transform::functions::*;
 }
 
-use crate::value::DataType;
-
 /// The interface a transform exports, with its version.
 pub(super) const INTERFACE: &str = "unskew:transform/functions@1.0.0";
+
+type Described = (Vec<v1::Function>,);
+type Applying<'a> = (u32, &'a [v1::ColumnParam<'a>], v1::Batch<'a>);
+type Applied = (std::result::Result<v1::Outcome, v1::Failure>,);
+
+/// Where a component has the functions of the interface. What `bindgen!` makes for this compares
+/// their types with the component's in every instance, which is a tenth of a call of one row.
+#[derive(Debug)]
+pub(super) struct Exports {
+    describe: ComponentExportIndex,
+    apply: ComponentExportIndex,
+    /// Whether they were compared: types are of the component, and so the same in all instances.
+    fit: AtomicBool,
+}
+
+impl Exports {
+    /// # Errors
+    /// Where the component has none of these names.
+    pub(super) fn of(component: &Component) -> Result<Self> {
+        let interface = component.get_export_index(None, INTERFACE);
+        let interface =
+            interface.ok_or_else(|| format_err!("no exported instance named `{INTERFACE}`"))?;
+        let function = |name| {
+            component.get_export_index(Some(&interface), name).ok_or_else(|| {
+                format_err!("instance export `{INTERFACE}` does not have export `{name}`")
+            })
+        };
+        let (describe, apply) = (function("describe")?, function("apply")?);
+        Ok(Self { describe, apply, fit: AtomicBool::new(false) })
+    }
+
+    /// The functions in an instance of the component.
+    ///
+    /// # Errors
+    /// Where they are not of the types of the interface.
+    pub(super) fn of_instance<T: 'static>(
+        &self,
+        store: &mut Store<T>,
+        instance: &Instance,
+    ) -> Result<Functions> {
+        let mut function = |index| {
+            let function = instance.get_func(&mut *store, index);
+            function.ok_or_else(|| format_err!("an export is not a function"))
+        };
+        let (describe, apply) = (function(&self.describe)?, function(&self.apply)?);
+        if !self.fit.load(Ordering::Relaxed) {
+            describe.typed::<(), Described>(&mut *store)?;
+            apply.typed::<Applying<'_>, Applied>(&mut *store)?;
+            self.fit.store(true, Ordering::Relaxed);
+        }
+        Ok(Functions { describe, apply })
+    }
+}
+
+/// The functions of an instance, which are of the types of the interface.
+#[derive(Debug)]
+pub(super) struct Functions {
+    describe: Func,
+    apply: Func,
+}
+
+impl Functions {
+    pub(super) fn describe<T: 'static>(&self, store: &mut Store<T>) -> Result<Vec<v1::Function>> {
+        // SAFETY: `Exports` has compared the types.
+        let describe = unsafe { TypedFunc::<(), Described>::new_unchecked(self.describe) };
+        let (functions,) = describe.call(store, ())?;
+        Ok(functions)
+    }
+
+    pub(super) fn apply<T: 'static>(
+        &self,
+        store: &mut Store<T>,
+        function: u32,
+        params: &[v1::ColumnParam<'_>],
+        batch: v1::Batch<'_>,
+    ) -> Result<std::result::Result<v1::Outcome, v1::Failure>> {
+        // SAFETY: `Exports` has compared the types.
+        let apply = unsafe { TypedFunc::<Applying<'_>, Applied>::new_unchecked(self.apply) };
+        let (outcome,) = apply.call(store, (function, params, batch))?;
+        Ok(outcome)
+    }
+}
 
 impl From<v1::DataType> for DataType {
     fn from(data_type: v1::DataType) -> Self {

@@ -21,9 +21,8 @@ use crate::{
 /// [`Kind::Transform`](crate::error::Kind::Transform) when it does not answer, or with names that
 /// are no identifiers or not unique, functions without an output, or more than the limits allow.
 pub(super) fn describe(instance: &mut Opened<'_>, limits: &Limits) -> Result<Vec<Function>> {
-    let called = instance.call(limits.description_bytes, |instance, store| {
-        instance.unskew_transform_functions().call_describe(store)
-    })?;
+    let called =
+        instance.call(limits.description_bytes, |functions, store| functions.describe(store))?;
     check_functions(called.answer, limits)
 }
 

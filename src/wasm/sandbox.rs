@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use wasmtime::{
     Engine, Store,
-    component::{Component, Linker},
+    component::{Component, InstancePre, Linker},
 };
 
 use super::{
-    bindings::v1,
+    bindings::{Exports, Functions},
     engine::{Mode, deadline_ticks},
     limits::{Allowance, Limits},
     slots::{Slot, Slots},
@@ -31,16 +31,17 @@ pub(super) struct Host {
 /// A component linked to nothing and checked once, so that a call only has to instantiate it.
 pub(super) struct Sandbox {
     host: Arc<Host>,
-    instances: v1::TransformPre<Allowance>,
+    instances: InstancePre<Allowance>,
+    exports: Exports,
 }
 
 impl Sandbox {
-    /// Links the component, which imports nothing, and checks the types of its exports.
+    /// Links the component, which imports nothing, and finds its exports.
     pub(super) fn new(host: Arc<Host>, component: &Component) -> Result<Self> {
         let instances = Linker::new(&host.engine).instantiate_pre(component);
-        let instances =
-            instances.and_then(v1::TransformPre::new).map_err(|error| misfit(&error))?;
-        Ok(Self { host, instances })
+        let instances = instances.map_err(|error| misfit(&error))?;
+        let exports = Exports::of(component).map_err(|error| misfit(&error))?;
+        Ok(Self { host, instances, exports })
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -51,7 +52,7 @@ impl Sandbox {
     pub(super) fn call<R>(
         &self,
         limits: &Limits,
-        call: impl FnOnce(&v1::Transform, &mut Store<Allowance>) -> wasmtime::Result<R>,
+        call: impl FnOnce(&Functions, &mut Store<Allowance>) -> wasmtime::Result<R>,
     ) -> Result<Called<R>> {
         self.open(limits)?.call(limits.output_bytes, call)
     }
@@ -65,8 +66,9 @@ impl Sandbox {
         store.limiter(|allowance| allowance);
         host.allow(&mut store, limits.deadline, 0)?;
         let instance = self.instances.instantiate(&mut store);
-        let instance = instance.map_err(|error| not_started(&error, limits))?;
-        Ok(Opened { host, limits, instance, store, stopped: None, _slot: slot })
+        let functions = instance.and_then(|it| self.exports.of_instance(&mut store, &it));
+        let functions = functions.map_err(|error| not_started(&error, limits))?;
+        Ok(Opened { host, limits, functions, store, stopped: None, _slot: slot })
     }
 }
 
@@ -74,7 +76,7 @@ impl Sandbox {
 pub(super) struct Opened<'a> {
     host: &'a Host,
     limits: &'a Limits,
-    instance: v1::Transform,
+    functions: Functions,
     // Before the slot: the pool has the instance back when the slot is free.
     store: Store<Allowance>,
     stopped: Option<Stop>,
@@ -86,10 +88,10 @@ impl Opened<'_> {
     pub(super) fn call<R>(
         &mut self,
         output_bytes: u64,
-        call: impl FnOnce(&v1::Transform, &mut Store<Allowance>) -> wasmtime::Result<R>,
+        call: impl FnOnce(&Functions, &mut Store<Allowance>) -> wasmtime::Result<R>,
     ) -> Result<Called<R>> {
         self.host.allow(&mut self.store, self.limits.deadline, output_bytes)?;
-        let answer = call(&self.instance, &mut self.store).map_err(|error| {
+        let answer = call(&self.functions, &mut self.store).map_err(|error| {
             self.stopped = Stop::of(&error);
             ended(&error, self.limits, output_bytes)
         })?;

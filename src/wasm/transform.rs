@@ -6,7 +6,7 @@ use arrow::{
 };
 
 use super::{
-    bindings::v1,
+    bindings::{Functions, v1},
     columns::{Answer, Lowered, lift, lower, settle},
     description::describe,
     sandbox::{Called, Opened, Sandbox},
@@ -194,9 +194,8 @@ impl Place<'_, '_> {
         let params: Vec<_> = params.iter().map(Lowered::param).collect();
         let inputs: Vec<_> = inputs.iter().map(Lowered::param).collect();
         let batch = v1::Batch { rows: call.count()?, columns: &inputs };
-        let cross = |instance: &v1::Transform, store: &mut _| {
-            let functions = instance.unskew_transform_functions();
-            functions.call_apply(store, function as u32, &params, batch)
+        let cross = |functions: &Functions, store: &mut _| {
+            functions.apply(store, function as u32, &params, batch)
         };
         let called = match self.opened {
             None => self.transform.sandbox.call(call.limits, cross),
