@@ -50,8 +50,11 @@ fn replace<T: ArrowPrimitiveType>(
     values: &PrimitiveArray<T>,
 ) -> ArrayRef {
     let floats = values.values();
-    // No early exit, and a test of one comparison: what the compiler turns into SIMD.
-    let any = floats.iter().fold(false, |any, x| any | is_nan(x));
+    // No early exit, so that the compiler makes SIMD of it; and two at once, which takes one
+    // comparison. Where the halves are not equal, the last is left over.
+    let (left, right) = floats.split_at(floats.len() / 2);
+    let any = left.iter().zip(right).fold(false, |any, (x, y)| any | is_nan(x) | is_nan(y));
+    let any = any | floats.last().is_some_and(&is_nan);
     match any && floats.iter().any(|x| is_nan(x) && !is_canonical(x)) {
         true => Arc::new(values.unary::<_, T>(canonical)),
         false => Arc::clone(column),
@@ -74,6 +77,19 @@ mod tests {
             clean.as_primitive::<Float64Type>().iter().map(|x| x.map(f64::to_bits)).collect();
         let nan = Some(0x7ff8_0000_0000_0000);
         assert_eq!(bits, [nan, None, nan, Some((-0.0_f64).to_bits())]);
+    }
+
+    /// Wherever it is, in columns of even and of odd length.
+    #[test]
+    fn no_nan_is_overlooked() {
+        for rows in 1..70 {
+            for row in 0..rows {
+                let values = (0..rows).map(|other| if other == row { -f32::NAN } else { 1.0 });
+                let clean = canonical_nan(&(Arc::new(Float32Array::from_iter_values(values)) as _));
+                let bits = clean.as_primitive::<Float32Type>().value(row).to_bits();
+                assert_eq!(bits, 0x7fc0_0000, "row {row} of {rows}");
+            }
+        }
     }
 
     #[test]

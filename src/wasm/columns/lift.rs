@@ -172,6 +172,11 @@ fn bytes<T: ByteArrayType<Offset = i32>>(
     let rows = rows.unwrap_or(items.offsets.len().saturating_sub(1));
     let offsets = offsets(items.offsets, rows, items.bytes.len())?;
     let data = Buffer::from_vec(items.bytes);
+    if data.is_ascii() {
+        // SAFETY: `offsets` has found one for each row, in order and within the data; `validity`
+        // has as many rows; and wherever ASCII is cut, the pieces are UTF-8.
+        return Ok(unsafe { GenericByteArray::new_unchecked(offsets, data, nulls) });
+    }
     GenericByteArray::try_new(offsets.clone(), data.clone(), nulls).map_err(|_| {
         let bad = offsets.windows(2).position(|ends| {
             let (start, end) = (ends[0].as_usize(), ends[1].as_usize());
@@ -210,10 +215,10 @@ fn offsets(offsets: Vec<i32>, rows: usize, length: usize) -> Result<OffsetBuffer
     if offsets[0] != 0 {
         return wrong(format!("start at {}, not at 0", offsets[0]));
     }
-    let decreases = |ends: &[i32]| ends[1] < ends[0];
+    let pairs = || offsets.iter().zip(&offsets[1..]);
     // No early exit, as with NaN.
-    let any = offsets.windows(2).fold(false, |any, ends| any | decreases(ends));
-    if let Some(row) = any.then(|| offsets.windows(2).position(decreases)).flatten() {
+    let any = pairs().fold(false, |any, (start, end)| any | (end < start));
+    if let Some(row) = any.then(|| pairs().position(|(start, end)| end < start)).flatten() {
         return wrong(format!(
             "decrease in row {row}, from {} to {}",
             offsets[row],
