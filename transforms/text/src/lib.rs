@@ -56,15 +56,19 @@ pub fn tokens(
     /// Any text.
     text: &str,
 ) -> StringList {
-    let mut words = StringList::with_capacity(text.len() / 4, text.len());
-    if is_ascii(text) {
-        ascii_words(text, |word| words.push(word));
-        words.make_ascii_lowercase();
-        return words;
+    if !is_ascii(text) {
+        return any_words(text);
     }
-    let runs = text.split(|character: char| !character.is_alphanumeric());
-    runs.filter(|word| !word.is_empty()).for_each(|word| words.push(&word.to_lowercase()));
+    let mut words = StringList::with_capacity(text.len() / 4, text.len());
+    ascii_words(text, |word| words.push(word));
+    words.make_ascii_lowercase();
     words
+}
+
+#[cold]
+fn any_words(text: &str) -> StringList {
+    let runs = text.split(|character: char| !character.is_alphanumeric());
+    runs.filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
 }
 
 /// How many of the words are in the list for the first time; 0 for the empty list.
@@ -193,11 +197,11 @@ mod tests {
     #[test]
     fn lists_go_in_and_out_of_columns() {
         let texts = batch(3, [column([Some("a b a"), None, Some("")])]);
-        let outcome = TRANSFORM.apply(3, &[], &texts).expect("the inputs fit");
+        let outcome = TRANSFORM.apply(3, &[], texts).expect("the inputs fit");
         let words = rows::<Option<Vec<&str>>>(&outcome.columns[0], 3);
         assert_eq!(words, [Some(vec!["a", "b", "a"]), None, Some(vec![])]);
 
-        let outcome = TRANSFORM.apply(4, &[], &batch(3, outcome.columns)).expect("the lists fit");
+        let outcome = TRANSFORM.apply(4, &[], batch(3, outcome.columns)).expect("the lists fit");
         assert_eq!(rows::<Option<i64>>(&outcome.columns[0], 3), [Some(2), None, Some(0)]);
     }
 }
