@@ -67,7 +67,7 @@ impl Kernel {
         let params: Vec<_> = self.params.iter().map(to_sdk).collect();
         let columns = self.inputs.iter().map(to_sdk).collect();
         let batch = Batch { rows: ROWS as u32, columns };
-        let outcome = self.native.apply(self.place as u32, &params, &batch);
+        let outcome = self.native.apply(self.place as u32, &params, batch);
         let outcome = outcome.unwrap_or_else(|failure| panic!("{}", failure.message));
         outcome.columns.into_iter().map(from_sdk).collect()
     }

@@ -74,6 +74,12 @@ impl Argument {
         }
     }
 
+    /// What is known of it, an input, before a batch is there.
+    pub fn wanted(&self) -> TokenStream {
+        let Self { name, data_type, .. } = self;
+        quote!(sdk::Wanted::new::<#data_type>(#name))
+    }
+
     /// The statement that checks what is given and keeps it in a variable.
     pub fn open(&self) -> TokenStream {
         let Self { name, data_type, variable, .. } = self;

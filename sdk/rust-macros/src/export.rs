@@ -34,7 +34,7 @@ pub fn expand(functions: TokenStream) -> Result<TokenStream> {
                     params: sdk::Vec<sdk::Column>,
                     batch: sdk::Batch,
                 ) -> ::core::result::Result<sdk::Outcome, sdk::Failure> {
-                    TRANSFORM.apply(function, &params, &batch)
+                    TRANSFORM.apply(function, &params, batch)
                 }
             }
 

@@ -27,6 +27,9 @@ pub fn expand(item: TokenStream) -> Result<TokenStream> {
 
             impl #generics ::unskew_sdk::Outputs for #name #arguments #bounds {
                 const NAMED: bool = true;
+                const FIXED_WIDTH: bool = true #(
+                    && <<#types as ::unskew_sdk::OutputField>::Value as sdk::OutputValue>::FIXED_WIDTH
+                )*;
                 type Writers =
                     (#(sdk::ColumnWriter<<#types as ::unskew_sdk::OutputField>::Value>,)*);
 
@@ -55,6 +58,10 @@ pub fn expand(item: TokenStream) -> Result<TokenStream> {
                 #[inline]
                 fn put_null((#(#writers,)*): &mut Self::Writers, row: usize) {
                     #(#writers.put_null(row);)*
+                }
+
+                fn keep((#(#writers,)*): &mut Self::Writers, rows: &[u64]) {
+                    #(#writers.keep(rows);)*
                 }
 
                 fn columns(

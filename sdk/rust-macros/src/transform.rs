@@ -123,15 +123,18 @@ impl Signature {
         let (function, name) = (&self.function.sig.ident, self.name());
         let returned = &self.returned;
         let params = self.arguments.iter().filter(|argument| argument.is_param).count();
+        let wanted = self.arguments.iter().filter(|argument| !argument.is_param);
+        let wanted = wanted.map(Argument::wanted);
         let inputs = self.arguments.len() - params;
         let opened = self.arguments.iter().map(Argument::open);
         let values = self.arguments.iter().map(Argument::value);
         quote! {
             fn apply(
                 params: &[sdk::Column],
-                batch: &sdk::Batch,
+                mut batch: sdk::Batch,
             ) -> ::core::result::Result<sdk::Outcome, sdk::Failure> {
-                let mut call = sdk::Call::new(#name, (params, #params), (batch, #inputs))?;
+                let rows = sdk::Rows::of::<#returned>(#name, &mut batch, &[#(#wanted),*])?;
+                let mut call = sdk::Call::new(#name, (params, #params), (&batch, #inputs), rows)?;
                 #(#opened)*
                 call.run::<#returned>(move |row| #function(#(#values),*))
             }

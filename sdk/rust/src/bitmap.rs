@@ -38,6 +38,12 @@ pub(crate) fn run(words: &[u64], row: usize, end: usize) -> (Range<usize>, bool)
     (row..end.min(row + length), set)
 }
 
+/// Whether the bit of `row` is set in a bitmap of words.
+#[inline]
+pub(crate) fn is_set(words: &[u64], row: usize) -> bool {
+    words[row / 64] >> (row % 64) & 1 == 1
+}
+
 /// Which rows of a column under construction have a value. Nothing is stored until the first null.
 #[derive(Debug)]
 pub(crate) struct Validity {
@@ -58,6 +64,16 @@ impl Validity {
             self.bytes = all_set(self.rows);
         }
         self.bytes[row / 8] &= !(1 << (row % 8));
+    }
+
+    /// Makes all rows null that are not among these.
+    pub(crate) fn keep(&mut self, rows: &[u64]) {
+        if self.bytes.is_empty() {
+            self.bytes = all_set(self.rows);
+        }
+        for (bytes, rows) in self.bytes.chunks_mut(8).zip(rows) {
+            bytes.iter_mut().zip(rows.to_le_bytes()).for_each(|(byte, rows)| *byte &= rows);
+        }
     }
 
     /// The bitmap, empty when no row is null.
@@ -84,6 +100,27 @@ mod tests {
     #[test]
     fn nothing_is_stored_without_a_null() {
         assert_eq!(Validity::new(9).finish(), []);
+    }
+
+    #[test]
+    fn rows_that_are_kept_stay_as_they_are() {
+        for rows in [1, 7, 8, 63, 64, 65, 200] {
+            let kept = |row: usize| !row.is_multiple_of(3);
+            let mut bytes = vec![0; bytes_for(rows)];
+            (0..rows).filter(|row| kept(*row)).for_each(|row| set(&mut bytes, row));
+            let words = words(&bytes).collect::<Vec<_>>();
+            assert!((0..rows).all(|row| is_set(&words, row) == kept(row)));
+
+            let mut validity = Validity::new(rows);
+            validity.keep(&words);
+            assert_eq!(validity.finish(), bytes);
+
+            let mut validity = Validity::new(rows);
+            validity.clear(rows - 1);
+            validity.keep(&words);
+            let bytes = validity.finish();
+            assert!((0..rows).all(|row| get(&bytes, row) == (kept(row) && row + 1 < rows)));
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@ use crate::abi::{Batch, Column, Failure, Outcome, RowError};
 use crate::bitmap;
 use crate::input::{Input, Param};
 use crate::output::{Outputs, Returned};
+use crate::rows::Rows;
 use crate::slot::Slot;
-use crate::words::words;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -16,13 +16,11 @@ pub struct Call<'a> {
     function: &'static str,
     params: core::slice::Iter<'a, Column>,
     inputs: core::slice::Iter<'a, Column>,
-    rows: usize,
-    /// The rows for which the function is called, a bit each, or `None` for all.
-    called: Option<Vec<u64>>,
+    rows: Rows,
 }
 
 impl<'a> Call<'a> {
-    /// A call of `function`, whose signature has so many parameters and inputs.
+    /// A call of `function` for these rows. Its signature has so many parameters and inputs.
     ///
     /// # Errors
     /// Where another number was given.
@@ -31,6 +29,7 @@ impl<'a> Call<'a> {
         function: &'static str,
         (params, wanted_params): (&'a [Column], usize),
         (batch, wanted_inputs): (&'a Batch, usize),
+        rows: Rows,
     ) -> Result<Self, Failure> {
         let (given_params, given_inputs) = (params.len(), batch.columns.len());
         if (given_params, given_inputs) != (wanted_params, wanted_inputs) {
@@ -38,7 +37,7 @@ impl<'a> Call<'a> {
             return Err(wrong_number(function, wanted, given));
         }
         let (params, inputs) = (params.iter(), batch.columns.iter());
-        Ok(Self { function, params, inputs, rows: batch.rows as usize, called: None })
+        Ok(Self { function, params, inputs, rows })
     }
 
     /// The next parameter.
@@ -55,26 +54,19 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// A view of the next input. Unless the function is given nulls, rows that are null here are
-    /// left out.
+    /// A view of the next input.
     ///
     /// # Errors
     /// Where the column given is not of `T` or not of the batch's number of rows.
     #[inline]
     pub fn input<T: Input<'a>>(&mut self, name: &'static str) -> Result<T::Reader, Failure> {
-        let slot = Slot {
+        T::open(&Slot {
             function: self.function,
             kind: "input",
             name,
             column: self.inputs.next().ok_or_else(|| missing(self.function, name))?,
-            rows: self.rows,
-        };
-        if !T::NULLABLE
-            && let Some(valid) = slot.validity()?
-        {
-            self.called = Some(intersection(self.called.take(), valid));
-        }
-        T::open(&slot)
+            rows: self.rows.count,
+        })
     }
 
     /// Calls `function` for every row that is not left out, in runs of such rows: within a run there
@@ -84,10 +76,16 @@ impl<'a> Call<'a> {
     /// Where the results do not fit into columns.
     #[inline]
     pub fn run<R: Returned>(self, function: impl Fn(usize) -> R) -> Result<Outcome, Failure> {
-        let mut writers = R::Outputs::writers(self.rows);
+        let Rows { count, called, filled } = self.rows;
+        let mut writers = R::Outputs::writers(count);
         let mut errors = Vec::new();
-        let called = self.called.as_deref();
-        run_rows(called, self.rows, function, &mut writers, &mut errors);
+        let called = called.as_deref();
+        let run = if filled { None } else { called };
+        run_rows(run, count, function, &mut writers, &mut errors);
+        if let Some(called) = called.filter(|_| filled) {
+            R::Outputs::keep(&mut writers, called);
+            errors.retain(|error| bitmap::is_set(called, error.row as usize));
+        }
         finish(self.function, R::Outputs::columns(writers), errors)
     }
 }
@@ -132,16 +130,6 @@ fn finish(
 ) -> Result<Outcome, Failure> {
     let failure = |reason| Failure { message: format!("`{function}` has no result: {reason}") };
     Ok(Outcome { columns: columns.map_err(failure)?, errors })
-}
-
-/// The rows that are in both bitmaps, where no first bitmap stands for all rows.
-fn intersection(called: Option<Vec<u64>>, valid: &[u8]) -> Vec<u64> {
-    let valid = words(valid);
-    let Some(mut called) = called else {
-        return valid.collect();
-    };
-    called.iter_mut().zip(valid).for_each(|(word, valid)| *word &= valid);
-    called
 }
 
 /// The failure of a call that was given another number of parameters and inputs than it takes.

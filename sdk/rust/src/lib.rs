@@ -13,6 +13,7 @@ mod input;
 mod log;
 mod output;
 mod reader;
+mod rows;
 mod slot;
 mod string_list;
 pub mod testing;
@@ -42,7 +43,8 @@ pub mod __private {
     pub use crate::abi::{Batch, Column, DataType, Failure, Field, Function, Guest, Outcome};
     pub use crate::call::Call;
     pub use crate::reader::InputValue;
-    pub use crate::writer::ColumnWriter;
+    pub use crate::rows::{Rows, Wanted};
+    pub use crate::writer::{ColumnWriter, OutputValue};
     pub use alloc::string::String;
     pub use alloc::vec::Vec;
     pub use alloc::{borrow::ToOwned, vec};

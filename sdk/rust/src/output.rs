@@ -67,6 +67,8 @@ impl<R: Returned, E: Display> Returned for Result<R, E> {
 pub trait Outputs: Sized {
     /// Whether the outputs carry names of their own.
     const NAMED: bool;
+    /// Whether every column has an item of so many bytes for each row.
+    const FIXED_WIDTH: bool;
     /// The columns under construction.
     type Writers;
 
@@ -83,6 +85,9 @@ pub trait Outputs: Sized {
     /// Makes `row` null in every column.
     fn put_null(writers: &mut Self::Writers, row: usize);
 
+    /// Makes all rows null in every column that are not among these, a bit each.
+    fn keep(writers: &mut Self::Writers, rows: &[u64]);
+
     /// The finished columns.
     ///
     /// # Errors
@@ -93,6 +98,7 @@ pub trait Outputs: Sized {
 #[diagnostic::do_not_recommend]
 impl<T: OutputValue> Outputs for T {
     const NAMED: bool = false;
+    const FIXED_WIDTH: bool = T::FIXED_WIDTH;
     type Writers = ColumnWriter<T>;
 
     fn fields(name: &str, documentation: &str, nullable: bool) -> Vec<Field> {
@@ -112,6 +118,10 @@ impl<T: OutputValue> Outputs for T {
     #[inline]
     fn put_null(writers: &mut Self::Writers, row: usize) {
         writers.put_null(row);
+    }
+
+    fn keep(writers: &mut Self::Writers, rows: &[u64]) {
+        writers.keep(rows);
     }
 
     fn columns(writers: Self::Writers) -> Result<Vec<Column>, String> {

@@ -17,6 +17,8 @@ use alloc::vec::Vec;
 pub trait InputValue<'a>: Sized {
     /// The type of the column.
     const DATA_TYPE: DataType;
+    /// Whether the column has an item of so many bytes for each row.
+    const FIXED_WIDTH: bool = false;
     /// A checked view of a column's values.
     type Reader;
 
@@ -52,6 +54,7 @@ macro_rules! fixed_width {
     ($($type:ty, $stored:ty, $variant:ident, $from:expr;)*) => {$(
         impl<'a> InputValue<'a> for $type {
             const DATA_TYPE: DataType = DataType::$variant;
+            const FIXED_WIDTH: bool = true;
             type Reader = &'a [$stored];
 
             #[inline]

@@ -18,14 +18,14 @@ pub trait TransformFunction {
     ///
     /// # Errors
     /// Where the arguments are not of the function's signature.
-    fn apply(params: &[Column], batch: &Batch) -> Result<Outcome, Failure>;
+    fn apply(params: &[Column], batch: Batch) -> Result<Outcome, Failure>;
 }
 
 /// A [`TransformFunction`] in the table of a [`Transform`].
 #[derive(Debug, Clone, Copy)]
 pub struct Entry {
     describe: fn() -> Function,
-    apply: fn(&[Column], &Batch) -> Result<Outcome, Failure>,
+    apply: fn(&[Column], Batch) -> Result<Outcome, Failure>,
 }
 
 impl Entry {
@@ -60,7 +60,7 @@ impl Transform {
         &self,
         function: u32,
         params: &[Column],
-        batch: &Batch,
+        batch: Batch,
     ) -> Result<Outcome, Failure> {
         let Some(entry) = self.functions.get(function as usize) else {
             let count = self.functions.len();

@@ -54,6 +54,11 @@ impl<T: OutputValue> ColumnWriter<T> {
         self.validity.clear(row);
     }
 
+    /// Makes all rows null that are not among these, a bit each.
+    pub fn keep(&mut self, rows: &[u64]) {
+        self.validity.keep(rows);
+    }
+
     /// The finished column.
     ///
     /// # Errors
@@ -103,6 +108,8 @@ pub trait Builder {
 pub trait OutputValue: Sized {
     /// The type of the column.
     const DATA_TYPE: DataType;
+    /// Whether the column has an item of so many bytes for each row.
+    const FIXED_WIDTH: bool = false;
     /// The column's storage under construction.
     type Builder: Builder;
 
@@ -129,6 +136,7 @@ macro_rules! fixed_width {
     ($($type:ty, $stored:ty, $variant:ident, $into:expr;)*) => {$(
         impl OutputValue for $type {
             const DATA_TYPE: DataType = DataType::$variant;
+            const FIXED_WIDTH: bool = true;
             type Builder = Vec<$stored>;
 
             #[inline]

@@ -68,7 +68,7 @@ fn position(name: &str) -> u32 {
     functions.iter().position(|function| function.name == name).expect("exported") as u32
 }
 
-fn apply(name: &str, params: &[Column], batch: &Batch) -> Outcome {
+fn apply(name: &str, params: &[Column], batch: Batch) -> Outcome {
     match TRANSFORM.apply(position(name), params, batch) {
         Ok(outcome) => outcome,
         Err(failure) => panic!("{}", failure.message),
@@ -113,7 +113,7 @@ fn every_third_null(shift: usize) -> Vec<Option<f64>> {
 fn a_null_in_any_plain_argument_is_a_null_without_a_call() {
     let (dividends, divisors) = (every_third_null(0), every_third_null(1));
     let inputs = batch(10, [column(dividends.clone()), column(divisors.clone())]);
-    let outcome = apply("ratio", &[], &inputs);
+    let outcome = apply("ratio", &[], inputs);
     let expected: Vec<Option<f64>> = dividends
         .iter()
         .zip(&divisors)
@@ -123,10 +123,40 @@ fn a_null_in_any_plain_argument_is_a_null_without_a_call() {
     assert_eq!(outcome.errors, [], "no null reaches the function, so nothing is divided by zero");
 }
 
+/// Few nulls and many, each beside rows of every kind: what a row gives is what the function gives
+/// for it, whatever is done to have fewer branches.
+#[test]
+fn nulls_change_nothing_in_other_rows() {
+    for (rows, every) in [1, 8, 63, 64, 65, 130, 400]
+        .into_iter()
+        .flat_map(|rows| [2, 7, 9, 16, 40].map(|every| (rows, every)))
+    {
+        for seed in 0..every {
+            let cell = |row: usize, salt: usize| {
+                let number = (row + salt) % 5;
+                let value = if number == 4 { f64::INFINITY } else { number as f64 };
+                (!(row * row + row + salt * 3 + seed).is_multiple_of(every)).then_some(value)
+            };
+            let cells = |salt| (0..rows).map(move |row| cell(row, salt));
+            let inputs = batch(rows as u32, [column(cells(0)), column(cells(1))]);
+            let outcome = apply("ratio", &[], inputs);
+            let expected: Vec<_> =
+                cells(0).zip(cells(1)).map(|(x, y)| Some(ratio(x?, y?))).collect();
+            let values = expected.iter().map(|result| result.clone()?.ok()?).collect::<Vec<_>>();
+            assert_eq!(self::rows::<Option<f64>>(&outcome.columns[0], rows as u32), values);
+            let errors = (0_u32..)
+                .zip(expected)
+                .filter_map(|(row, result)| result?.err().map(|message| (row, message)));
+            let found = outcome.errors.into_iter().map(|error| (error.row, error.message));
+            assert!(found.eq(errors), "{rows} rows, one null in {every}, {seed}");
+        }
+    }
+}
+
 #[test]
 fn errors_and_none_are_nulls_and_errors_have_messages() {
     let dividends = column([1.0, 2.0, f64::INFINITY, 3.0]);
-    let outcome = apply("ratio", &[], &batch(4, [dividends, column([0.0, 4.0, 1.0, 0.0])]));
+    let outcome = apply("ratio", &[], batch(4, [dividends, column([0.0, 4.0, 1.0, 0.0])]));
     assert_eq!(rows::<Option<f64>>(&outcome.columns[0], 4), [None, Some(0.5), None, None]);
     let errors: Vec<_> = outcome.errors.iter().map(|error| (error.row, &*error.message)).collect();
     assert_eq!(errors, [(0, "1 cannot be divided by zero"), (3, "3 cannot be divided by zero")]);
@@ -135,11 +165,11 @@ fn errors_and_none_are_nulls_and_errors_have_messages() {
 #[test]
 fn an_option_takes_the_null_and_params_hold_for_every_row() {
     let params = [column([10_i64]), column([None::<i64>])];
-    let outcome = apply("or_else", &params, &batch(2, [column([None, Some(1_i64)])]));
+    let outcome = apply("or_else", &params, batch(2, [column([None, Some(1_i64)])]));
     assert_eq!(rows::<i64>(&outcome.columns[0], 2), [10, 1]);
 
     let params = [column([10_i64]), column([Some(5_i64)])];
-    let outcome = apply("or_else", &params, &batch(2, [column([None, Some(1_i64)])]));
+    let outcome = apply("or_else", &params, batch(2, [column([None, Some(1_i64)])]));
     assert_eq!(rows::<i64>(&outcome.columns[0], 2), [15, 6]);
 }
 
@@ -147,7 +177,7 @@ fn an_option_takes_the_null_and_params_hold_for_every_row() {
 fn plain_and_optional_arguments_mix() {
     let plain = column([Some(true), Some(true), None, Some(false)]);
     let optional = column([None, Some(true), None, None]);
-    let outcome = apply("only_here", &[], &batch(4, [plain, optional]));
+    let outcome = apply("only_here", &[], batch(4, [plain, optional]));
     let expected = [Some(true), Some(false), None, Some(false)];
     assert_eq!(rows::<Option<bool>>(&outcome.columns[0], 4), expected);
 }
@@ -155,7 +185,7 @@ fn plain_and_optional_arguments_mix() {
 #[test]
 fn a_struct_is_a_column_for_each_field() {
     let texts = column([Some("a b c"), Some("a"), Some(""), None]);
-    let outcome = apply("halves", &[column([" "])], &batch(4, [texts]));
+    let outcome = apply("halves", &[column([" "])], batch(4, [texts]));
     let [heads, tails] = outcome.columns.as_slice() else { panic!("two columns") };
     assert_eq!(rows::<Option<&str>>(heads, 4), [Some("a"), Some("a"), None, None]);
     assert_eq!(rows::<Option<&str>>(tails, 4), [Some("b c"), None, None, None]);
@@ -163,7 +193,7 @@ fn a_struct_is_a_column_for_each_field() {
 
 #[test]
 fn no_null_no_bitmap() {
-    let outcome = apply("ratio", &[], &batch(2, [column([1.0, 2.0]), column([2.0, 2.0])]));
+    let outcome = apply("ratio", &[], batch(2, [column([1.0, 2.0]), column([2.0, 2.0])]));
     let values = Values::Float64(vec![0.5, 1.0]);
     assert_eq!(outcome.columns, [Column { values, validity: vec![] }]);
 }
@@ -172,16 +202,16 @@ fn no_null_no_bitmap() {
 fn a_bitmap_without_a_null_counts_as_none() {
     let mut dividends = column([1.0, 2.0]);
     dividends.validity = vec![0b11];
-    let outcome = apply("ratio", &[], &batch(2, [dividends, column([2.0, 2.0])]));
+    let outcome = apply("ratio", &[], batch(2, [dividends, column([2.0, 2.0])]));
     assert_eq!(rows::<f64>(&outcome.columns[0], 2), [0.5, 1.0]);
 }
 
 #[test]
 fn no_rows_and_no_columns_are_fine() {
     let none = column::<f64>([]);
-    let outcome = apply("ratio", &[], &batch(0, [none.clone(), none.clone()]));
+    let outcome = apply("ratio", &[], batch(0, [none.clone(), none.clone()]));
     assert_eq!(outcome.columns, [none]);
-    let outcome = apply("constant", &[], &batch(3, []));
+    let outcome = apply("constant", &[], batch(3, []));
     assert_eq!(rows::<i32>(&outcome.columns[0], 3), [7, 7, 7]);
 }
 
@@ -189,11 +219,11 @@ fn no_rows_and_no_columns_are_fine() {
 fn lists_and_bytes_are_read_in_place() {
     let texts = column([vec!["ä", ""], vec![], vec!["abc"]]);
     let bytes = column([[1_u8].as_slice(), &[], &[1, 2]]);
-    let outcome = apply("lengths", &[], &batch(3, [texts.clone(), bytes]));
+    let outcome = apply("lengths", &[], batch(3, [texts.clone(), bytes]));
     let expected: [&[i64]; 3] = [&[2, 0, 1], &[0], &[3, 2]];
     assert_eq!(rows::<&[i64]>(&outcome.columns[0], 3), expected);
 
-    let outcome = apply("joined", &[], &batch(3, [texts]));
+    let outcome = apply("joined", &[], batch(3, [texts]));
     assert_eq!(rows::<&str>(&outcome.columns[0], 3), ["ä+", "", "abc"]);
 }
 
@@ -202,7 +232,7 @@ fn ratio_of(values: Values, validity: Vec<u8>) -> Batch {
     batch(2, [Column { values, validity }, column([1.0, 2.0])])
 }
 
-fn check_refused(name: &str, params: &[Column], batch: &Batch, reason: &str) {
+fn check_refused(name: &str, params: &[Column], batch: Batch, reason: &str) {
     let failure = TRANSFORM.apply(position(name), params, batch).expect_err(reason);
     assert_eq!(failure.message, format!("`{name}` was not run: {reason}"));
 }
@@ -233,7 +263,7 @@ fn arguments_of_another_shape_fail_the_call() {
             "input `dividend` has a bitmap of 2 bytes; 2 rows take 1",
         ),
     ] {
-        check_refused("ratio", &params, &batch, reason);
+        check_refused("ratio", &params, batch, reason);
     }
 }
 
@@ -246,7 +276,7 @@ fn params_of_another_shape_fail_the_call() {
         (column([1_i64, 2]), "parameter `fallback` has 2 values for 1 rows"),
         (column([1_i32]), "parameter `fallback` is int32, but its type is int64"),
     ] {
-        check_refused("or_else", &[fallback, one.clone()], &inputs, reason);
+        check_refused("or_else", &[fallback, one.clone()], inputs.clone(), reason);
     }
 }
 
@@ -271,7 +301,7 @@ fn malformed_text_fails_the_call() {
     ] {
         let values = Values::Utf8(texts(offsets, bytes));
         let batch = batch(2, [Column { values, validity: vec![] }]);
-        check_refused("halves", &[column([" "])], &batch, &format!("input `text` {found}"));
+        check_refused("halves", &[column([" "])], batch, &format!("input `text` {found}"));
     }
 }
 
@@ -288,12 +318,12 @@ fn malformed_lists_fail_the_call() {
     ] {
         let values = Values::ListUtf8(VarUtf8 { offsets: offsets.to_vec(), items });
         let batch = batch(2, [Column { values, validity: vec![] }]);
-        check_refused("joined", &[], &batch, &format!("input `texts` {found}"));
+        check_refused("joined", &[], batch, &format!("input `texts` {found}"));
     }
 }
 
 #[test]
 fn a_function_that_is_not_there_fails_the_call() {
-    let failure = TRANSFORM.apply(7, &[], &batch(0, [])).unwrap_err();
+    let failure = TRANSFORM.apply(7, &[], batch(0, [])).unwrap_err();
     assert_eq!(failure.message, "there is no function 7; the transform has 7, counted from 0");
 }

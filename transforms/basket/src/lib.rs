@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn an_empty_basket_is_null_in_every_output() {
         let inputs = batch(2, [column([0_i64, 4]), column([9.0, 10.0])]);
-        let outcome = TRANSFORM.apply(0, &[], &inputs).expect("the inputs fit");
+        let outcome = TRANSFORM.apply(0, &[], inputs).expect("the inputs fit");
         assert_eq!(rows::<Option<f64>>(&outcome.columns[0], 2), [None, Some(2.5)]);
         assert_eq!(rows::<Option<f64>>(&outcome.columns[1], 2)[0], None);
         assert_eq!(rows::<Option<&str>>(&outcome.columns[2], 2), [None, Some("small")]);

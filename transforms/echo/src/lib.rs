@@ -89,8 +89,7 @@ mod tests {
     fn each_type_comes_back() {
         assert_eq!(TRANSFORM.describe().len(), columns().len() + 1);
         for (function, column) in (0..).zip(columns()) {
-            let echo =
-                TRANSFORM.apply(function, &[], &batch(ROWS, [column.clone()])).expect("fits");
+            let echo = TRANSFORM.apply(function, &[], batch(ROWS, [column.clone()])).expect("fits");
             assert_eq!(echo.columns, [column]);
         }
     }
@@ -98,7 +97,7 @@ mod tests {
     #[test]
     fn all_types_come_back_together() {
         let function = columns().len() as u32;
-        let echo = TRANSFORM.apply(function, &[], &batch(ROWS, columns())).expect("the inputs fit");
+        let echo = TRANSFORM.apply(function, &[], batch(ROWS, columns())).expect("the inputs fit");
         assert_eq!(echo.columns, columns());
     }
 }

@@ -35,7 +35,7 @@ mod tests {
     fn a_null_moment_is_null() {
         let now = Timestamp::from_micros(HOUR);
         let inputs = [column([None, Some(now)]), column([now, now])];
-        let outcome = TRANSFORM.apply(0, &[], &batch(2, inputs)).expect("the inputs fit");
+        let outcome = TRANSFORM.apply(0, &[], batch(2, inputs)).expect("the inputs fit");
         assert_eq!(rows::<Option<f64>>(&outcome.columns[0], 2), [None, Some(0.0)]);
     }
 }

@@ -69,7 +69,7 @@ mod tests {
     fn params_hold_for_every_row() {
         let params = [column([10.0]), column([2.0])];
         let inputs = batch(3, [column([Some(8.0), None, Some(13.0)])]);
-        let outcome = TRANSFORM.apply(0, &params, &inputs).expect("the inputs fit");
+        let outcome = TRANSFORM.apply(0, &params, inputs).expect("the inputs fit");
         assert_eq!(rows::<Option<f64>>(&outcome.columns[0], 3), [Some(-1.0), None, Some(1.5)]);
         assert_eq!(outcome.errors, []);
     }
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_null_param_fails_the_call() {
         let params = [column([10.0]), column([None::<f64>])];
-        let failure = TRANSFORM.apply(0, &params, &batch(1, [column([8.0])])).unwrap_err();
+        let failure = TRANSFORM.apply(0, &params, batch(1, [column([8.0])])).unwrap_err();
         let message = "`standardize` was not run: parameter `std` is null, but must have a value";
         assert_eq!(failure.message, message);
     }

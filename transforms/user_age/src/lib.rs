@@ -43,7 +43,7 @@ mod tests {
     fn a_null_on_either_side_is_null() {
         let moment = Some(midnight(2024, 1, 1));
         let inputs = [column([moment, None, moment]), column([moment, moment, None])];
-        let outcome = TRANSFORM.apply(0, &[], &batch(3, inputs)).expect("the inputs fit");
+        let outcome = TRANSFORM.apply(0, &[], batch(3, inputs)).expect("the inputs fit");
         assert_eq!(rows::<Option<f64>>(&outcome.columns[0], 3), [Some(0.0), None, None]);
     }
 }
