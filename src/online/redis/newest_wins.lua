@@ -11,9 +11,8 @@ local call, byte, sub, numbers = redis.call, string.byte, string.sub, struct.unp
 local marker, field, at = KEYS[1], ARGV[1], ARGV[2]
 
 -- A version as numbers that compare as it does: Lua's own comparison of strings depends on the
--- server's locale, and its numbers hold no more than 53 bits. The first two, the event time, mostly
--- decide.
-local EVENT_TIME, REST = '>I4I4', '>I1I4I4I4I4'
+-- server's locale, and its numbers hold no more than 53 bits.
+local VERSION = '>I4I4I1I4I4I4I4'
 
 -- What says which definition made a row; nothing, where it is too short to say.
 local function definition(row)
@@ -21,12 +20,10 @@ local function definition(row)
 end
 
 local function outlives(old, new)
-  local a1, a2 = numbers(EVENT_TIME, old)
-  local b1, b2 = numbers(EVENT_TIME, new)
+  local a1, a2, a3, a4, a5, a6, a7 = numbers(VERSION, old)
+  local b1, b2, b3, b4, b5, b6, b7 = numbers(VERSION, new)
   if a1 ~= b1 then return a1 > b1 end
   if a2 ~= b2 then return a2 > b2 end
-  local a3, a4, a5, a6, a7 = numbers(REST, old, 9)
-  local b3, b4, b5, b6, b7 = numbers(REST, new, 9)
   if a3 ~= b3 then return a3 > b3 end
   if a4 ~= b4 then return a4 > b4 end
   if a5 ~= b5 then return a5 > b5 end
@@ -35,11 +32,9 @@ local function outlives(old, new)
   return a7 > b7
 end
 
-local expiring, persisting, empty = at ~= '', false, false
+local expiring, persisting = at ~= '', false
 if expiring then
   call('SET', marker, '1', 'NX')
-  -- Whether none of the keys is there: then those that get a first row have no other.
-  empty = call('EXISTS', unpack(KEYS, 2)) == 0
 else
   persisting = call('EXISTS', marker) == 1
 end
@@ -47,7 +42,7 @@ end
 local written, stale, unchanged, added = 0, 0, 0, 0
 -- Whether the key before had no row: then the next one has none either, as a rule, and one command
 -- both finds that out and writes.
-local absent = empty
+local absent = false
 for i = 2, #KEYS do
   local key, new = KEYS[i], ARGV[i + 1]
   local old = false
@@ -74,7 +69,7 @@ for i = 2, #KEYS do
   if expiring then
     -- A key that was not there has no expiry yet; that of another is only ever put off, and one
     -- without stays without: another view's row in it has no ttl.
-    if absent and (empty or call('HLEN', key) == 1) then
+    if absent and call('HLEN', key) == 1 then
       call('PEXPIREAT', key, at)
     else
       call('PEXPIREAT', key, at, 'GT')
