@@ -15,8 +15,8 @@ use proc_macro::TokenStream;
 /// The function itself stays as it is. Beside it, a type of the same name implements
 /// `TransformFunction`: the loop over a batch, the handling of nulls and the description.
 ///
-/// - An argument is an input column. A null in it makes the row null without a call, unless the
-///   argument's type is an `Option`.
+/// - An argument is an input column. A null in it makes the row null, unseen by the function, unless
+///   the argument's type is an `Option`.
 /// - An argument with `#[param]` is a constant of the definition that uses the function: a scalar
 ///   or an `Option` of one.
 /// - The function returns a value, an `Option` of one, or a `Result` of either. A value is an

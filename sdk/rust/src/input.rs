@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 /// The type of an argument: an [`InputValue`], which is never null, or an `Option` of one.
 ///
-/// Where an argument without `Option` is null, the function is not called and the row is null.
+/// Where an argument without `Option` is null, the row is null and the function never sees it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a transform",
     label = "not a type of the platform",
