@@ -55,7 +55,7 @@ impl Rows {
                 called = Some(intersection(called, valid));
             }
         }
-        let left_out = called.as_deref().map_or(0, |called| count - number(called));
+        let left_out = called.as_deref().map_or(0, |called| count - number(called, count));
         let called = called.filter(|_| left_out > 0);
         let simple = |input: &Wanted| input.fixed_width && !input.nullable;
         let simple = R::Outputs::FIXED_WIDTH && inputs.iter().all(simple);
@@ -78,9 +78,11 @@ fn intersection(called: Option<Vec<u64>>, valid: &[u8]) -> Vec<u64> {
     called
 }
 
-/// How many rows these are.
-fn number(rows: &[u64]) -> usize {
-    rows.iter().map(|word| word.count_ones() as usize).sum()
+/// How many of so many rows these are; bits behind the last row do not count.
+fn number(rows: &[u64], count: usize) -> usize {
+    let ones = |word: u64| word.count_ones() as usize;
+    let all = rows.iter().map(|word| ones(*word)).sum::<usize>();
+    all - rows.get(count / 64).map_or(0, |last| ones(last >> (count % 64)))
 }
 
 /// Gives the rows that are left out what the called row before them has, or the first one. To call
@@ -107,10 +109,11 @@ fn fill_items<T: Copy>(items: &mut [T], called: &[u64]) {
         let mut left_out = !called;
         while left_out != 0 {
             let at = left_out.trailing_zeros() as usize;
-            let before = if at == 0 { last } else { items[at - 1] };
             // Behind the last row there are bits and no items.
-            let Some(item) = items.get_mut(at) else { break };
-            *item = before;
+            if at >= items.len() {
+                break;
+            }
+            items[at] = if at == 0 { last } else { items[at - 1] };
             left_out &= left_out - 1;
         }
         last = *items.last().unwrap_or(&last);

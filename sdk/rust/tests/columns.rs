@@ -327,3 +327,17 @@ fn a_function_that_is_not_there_fails_the_call() {
     let failure = TRANSFORM.apply(7, &[], batch(0, [])).unwrap_err();
     assert_eq!(failure.message, "there is no function 7; the transform has 7, counted from 0");
 }
+
+/// What a platform must not give, and yet does no harm.
+#[test]
+fn bits_behind_the_last_row_are_no_rows() {
+    let inputs = || {
+        let values = Values::Float64((0..70).map(f64::from).collect());
+        let mut validity = vec![0xff; 9];
+        validity[0] = 0b1111_1101;
+        Column { values, validity }
+    };
+    let outcome = apply("ratio", &[], batch(70, [inputs(), column([2.0; 70])]));
+    let expected: Vec<_> = (0..70).map(|row| (row != 1).then_some(f64::from(row) / 2.0)).collect();
+    assert_eq!(rows::<Option<f64>>(&outcome.columns[0], 70), expected);
+}
