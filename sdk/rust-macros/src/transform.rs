@@ -125,7 +125,6 @@ impl Signature {
         let params = self.arguments.iter().filter(|argument| argument.is_param).count();
         let wanted = self.arguments.iter().filter(|argument| !argument.is_param);
         let wanted = wanted.map(Argument::wanted);
-        let inputs = self.arguments.len() - params;
         let opened = self.arguments.iter().map(Argument::open);
         let values = self.arguments.iter().map(Argument::value);
         quote! {
@@ -133,8 +132,11 @@ impl Signature {
                 params: &[sdk::Column],
                 mut batch: sdk::Batch,
             ) -> ::core::result::Result<sdk::Outcome, sdk::Failure> {
-                let rows = sdk::Rows::of::<#returned>(#name, &mut batch, &[#(#wanted),*])?;
-                let mut call = sdk::Call::new(#name, (params, #params), (&batch, #inputs), rows)?;
+                let mut call = sdk::Call::new::<#returned>(
+                    #name,
+                    (params, #params),
+                    (&mut batch, &[#(#wanted),*]),
+                )?;
                 #(#opened)*
                 call.run::<#returned>(move |row| #function(#(#values),*))
             }

@@ -4,7 +4,7 @@ use crate::abi::{Batch, Column, Failure, Outcome, RowError};
 use crate::bitmap;
 use crate::input::{Input, Param};
 use crate::output::{Outputs, Returned};
-use crate::rows::Rows;
+use crate::rows::{Rows, Wanted};
 use crate::slot::Slot;
 use alloc::format;
 use alloc::string::String;
@@ -20,22 +20,23 @@ pub struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// A call of `function` for these rows. Its signature has so many parameters and inputs.
+    /// A call of `function`, which returns `R`, and whose signature has so many parameters and these
+    /// inputs.
     ///
     /// # Errors
-    /// Where another number was given.
+    /// Where another number was given, or a bitmap is not of the batch's number of rows.
     #[inline]
-    pub fn new(
+    pub fn new<R: Returned>(
         function: &'static str,
         (params, wanted_params): (&'a [Column], usize),
-        (batch, wanted_inputs): (&'a Batch, usize),
-        rows: Rows,
+        (batch, wanted_inputs): (&'a mut Batch, &[Wanted]),
     ) -> Result<Self, Failure> {
-        let (given_params, given_inputs) = (params.len(), batch.columns.len());
-        if (given_params, given_inputs) != (wanted_params, wanted_inputs) {
-            let (wanted, given) = ((wanted_params, wanted_inputs), (given_params, given_inputs));
+        let given = (params.len(), batch.columns.len());
+        let wanted = (wanted_params, wanted_inputs.len());
+        if given != wanted {
             return Err(wrong_number(function, wanted, given));
         }
+        let rows = Rows::of::<R>(function, batch, wanted_inputs)?;
         let (params, inputs) = (params.iter(), batch.columns.iter());
         Ok(Self { function, params, inputs, rows })
     }

@@ -43,7 +43,7 @@ pub mod __private {
     pub use crate::abi::{Batch, Column, DataType, Failure, Field, Function, Guest, Outcome};
     pub use crate::call::Call;
     pub use crate::reader::InputValue;
-    pub use crate::rows::{Rows, Wanted};
+    pub use crate::rows::Wanted;
     pub use crate::writer::{ColumnWriter, OutputValue};
     pub use alloc::string::String;
     pub use alloc::vec::Vec;

@@ -27,7 +27,7 @@ impl Wanted {
 /// The rows of a batch for which a function is called: those that are null in no input, but for
 /// inputs of which the function is given nulls.
 #[derive(Debug)]
-pub struct Rows {
+pub(crate) struct Rows {
     /// How many rows the batch has.
     pub(crate) count: usize,
     /// Those for which the function is called, a bit each, or `None` for all.
@@ -41,7 +41,7 @@ impl Rows {
     ///
     /// # Errors
     /// Where a bitmap is not of the batch's number of rows.
-    pub fn of<R: Returned>(
+    pub(crate) fn of<R: Returned>(
         function: &'static str,
         batch: &mut Batch,
         inputs: &[Wanted],
@@ -59,8 +59,8 @@ impl Rows {
         let called = called.filter(|_| left_out > 0);
         let simple = |input: &Wanted| input.fixed_width && !input.nullable;
         let simple = R::Outputs::FIXED_WIDTH && inputs.iter().all(simple);
-        // Few enough that it costs little, whatever the function does, and not all.
-        let filled = simple && left_out <= count / 8 && left_out < count;
+        // Few enough that it costs little, whatever the function does.
+        let filled = simple && left_out <= count / 8;
         if filled && let Some(called) = &called {
             batch.columns.iter_mut().for_each(|column| fill(&mut column.values, called));
         }

@@ -65,6 +65,7 @@ pub fn tokens(
     words
 }
 
+/// Apart, so that the way that most texts go has the registers to itself.
 #[cold]
 fn any_words(text: &str) -> StringList {
     let runs = text.split(|character: char| !character.is_alphanumeric());
