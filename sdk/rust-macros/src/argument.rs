@@ -4,7 +4,7 @@ use crate::documentation;
 use crate::lifetimes;
 use crate::types;
 use proc_macro2::{Span, TokenStream};
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{Attribute, Error, FnArg, Ident, Pat, Result, Type};
 
@@ -52,7 +52,7 @@ impl Argument {
             documentation: documentation::text(&argument.attrs),
             data_type: lifetimes::infer(&argument.ty),
             is_param,
-            variable: format_ident!("argument_{index}"),
+            variable: format_ident!("argument_{index}", span = Span::mixed_site()),
         })
     }
 
@@ -84,7 +84,7 @@ impl Argument {
     pub fn open(&self) -> TokenStream {
         let Self { name, data_type, variable, .. } = self;
         let method = Ident::new(if self.is_param { "param" } else { "input" }, Span::call_site());
-        quote! { let #variable = call.#method::<#data_type>(#name)?; }
+        quote_spanned! {Span::mixed_site()=> let #variable = call.#method::<#data_type>(#name)?; }
     }
 
     /// What the function is given for `row`.
@@ -93,7 +93,9 @@ impl Argument {
         if self.is_param {
             quote!(::core::clone::Clone::clone(&#variable))
         } else {
-            quote!(<#data_type as ::unskew_sdk::Input<'_>>::read(&#variable, row))
+            quote_spanned! {Span::mixed_site()=>
+                <#data_type as ::unskew_sdk::Input<'_>>::read(&#variable, row)
+            }
         }
     }
 }

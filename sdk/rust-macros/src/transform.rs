@@ -4,8 +4,8 @@ use crate::argument::{self, Argument};
 use crate::documentation;
 use crate::lifetimes;
 use crate::types;
-use proc_macro2::TokenStream;
-use quote::{ToTokens, quote};
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::parse::Parser;
 use syn::{Error, FnArg, GenericParam, ItemFn, LitStr, Result, ReturnType, Type};
@@ -119,6 +119,7 @@ impl Signature {
         }
     }
 
+    /// The loop. Its variables are of this macro alone: the function may have the name of one.
     fn apply(&self) -> TokenStream {
         let (function, name) = (&self.function.sig.ident, self.name());
         let returned = &self.returned;
@@ -127,7 +128,7 @@ impl Signature {
         let wanted = wanted.map(Argument::wanted);
         let opened = self.arguments.iter().map(Argument::open);
         let values = self.arguments.iter().map(Argument::value);
-        quote! {
+        quote_spanned! {Span::mixed_site()=>
             fn apply(
                 params: &[sdk::Column],
                 mut batch: sdk::Batch,
@@ -148,7 +149,7 @@ impl Signature {
         let returned = &self.returned;
         let message = "`output` names a single output; the fields of a struct are named already";
         let span = name.span();
-        quote::quote_spanned! {span=>
+        quote_spanned! {span=>
             const _: () = assert!(
                 !<<#returned as ::unskew_sdk::Returned>::Outputs as ::unskew_sdk::Outputs>::NAMED,
                 #message

@@ -4,7 +4,7 @@ use crate::abi::{Batch, Column, Failure, Outcome, RowError};
 use crate::bitmap;
 use crate::input::{Input, Param};
 use crate::output::{Outputs, Returned};
-use crate::rows::{Rows, Wanted};
+use crate::rows::{Called, Rows, Wanted};
 use crate::slot::Slot;
 use alloc::format;
 use alloc::string::String;
@@ -77,15 +77,17 @@ impl<'a> Call<'a> {
     /// Where the results do not fit into columns.
     #[inline]
     pub fn run<R: Returned>(self, function: impl Fn(usize) -> R) -> Result<Outcome, Failure> {
-        let Rows { count, called, filled } = self.rows;
+        let Rows { count, called } = self.rows;
         let mut writers = R::Outputs::writers(count);
         let mut errors = Vec::new();
-        let called = called.as_deref();
-        let run = if filled { None } else { called };
-        run_rows(run, count, function, &mut writers, &mut errors);
-        if let Some(called) = called.filter(|_| filled) {
-            R::Outputs::keep(&mut writers, called);
-            errors.retain(|error| bitmap::is_set(called, error.row as usize));
+        let only = match &called {
+            Called::Only(rows) => Some(rows.as_slice()),
+            Called::All | Called::Filled(_) => None,
+        };
+        run_rows(only, count, function, &mut writers, &mut errors);
+        if let Called::Filled(rows) = &called {
+            R::Outputs::keep(&mut writers, rows);
+            errors.retain(|error| bitmap::is_set(rows, error.row as usize));
         }
         finish(self.function, R::Outputs::columns(writers), errors)
     }

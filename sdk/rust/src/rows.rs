@@ -30,10 +30,18 @@ impl Wanted {
 pub(crate) struct Rows {
     /// How many rows the batch has.
     pub(crate) count: usize,
-    /// Those for which the function is called, a bit each, or `None` for all.
-    pub(crate) called: Option<Vec<u64>>,
-    /// Whether it can be called for the others as well, for [`fill`] has gone over them.
-    pub(crate) filled: bool,
+    pub(crate) called: Called,
+}
+
+/// For which rows the function is called; a bit each.
+#[derive(Debug)]
+pub(crate) enum Called {
+    /// All of them.
+    All,
+    /// These alone.
+    Only(Vec<u64>),
+    /// All of them, for [`fill`] has gone over the others, and what it gives counts for these alone.
+    Filled(Vec<u64>),
 }
 
 impl Rows {
@@ -56,15 +64,17 @@ impl Rows {
             }
         }
         let left_out = called.as_deref().map_or(0, |called| count - number(called, count));
-        let called = called.filter(|_| left_out > 0);
+        let Some(called) = called.filter(|_| left_out > 0) else {
+            return Ok(Self { count, called: Called::All });
+        };
         let simple = |input: &Wanted| input.fixed_width && !input.nullable;
         let simple = R::Outputs::FIXED_WIDTH && inputs.iter().all(simple);
         // Few enough that it costs little, whatever the function does.
-        let filled = simple && left_out <= count / 8;
-        if filled && let Some(called) = &called {
-            batch.columns.iter_mut().for_each(|column| fill(&mut column.values, called));
+        if !simple || left_out > count / 8 {
+            return Ok(Self { count, called: Called::Only(called) });
         }
-        Ok(Self { count, called, filled })
+        batch.columns.iter_mut().for_each(|column| fill(&mut column.values, &called));
+        Ok(Self { count, called: Called::Filled(called) })
     }
 }
 

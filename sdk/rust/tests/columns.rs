@@ -61,7 +61,38 @@ fn joined(texts: Vec<String>) -> String {
     texts.join("+")
 }
 
-export!(ratio, or_else, only_here, halves, constant, lengths, joined);
+/// Functions and arguments with the names of variables in what the macro makes.
+mod names {
+    use unskew_sdk::prelude::*;
+
+    #[transform]
+    pub fn call(argument_0: i64) -> i64 {
+        argument_0 + 1
+    }
+
+    #[transform]
+    pub fn batch(row: i64, #[param] params: i64) -> i64 {
+        row - params
+    }
+
+    #[transform]
+    pub fn argument_0(argument_1: i64, argument_0: i64) -> i64 {
+        argument_1 - argument_0
+    }
+}
+
+export!(
+    ratio,
+    or_else,
+    only_here,
+    halves,
+    constant,
+    lengths,
+    joined,
+    names::call,
+    names::batch,
+    names::argument_0
+);
 
 fn position(name: &str) -> u32 {
     let functions = TRANSFORM.describe();
@@ -180,6 +211,17 @@ fn plain_and_optional_arguments_mix() {
     let outcome = apply("only_here", &[], batch(4, [plain, optional]));
     let expected = [Some(true), Some(false), None, Some(false)];
     assert_eq!(rows::<Option<bool>>(&outcome.columns[0], 4), expected);
+}
+
+#[test]
+fn a_function_may_have_any_name() {
+    let check = |name: &str, params: &[Column], inputs: Vec<Column>, expected: i64| {
+        let outcome = apply(name, params, batch(1, inputs));
+        assert_eq!(rows::<i64>(&outcome.columns[0], 1), [expected], "{name}");
+    };
+    check("call", &[], vec![column([1_i64])], 2);
+    check("batch", &[column([2_i64])], vec![column([7_i64])], 5);
+    check("argument_0", &[], vec![column([7_i64]), column([4_i64])], 3);
 }
 
 #[test]
@@ -324,8 +366,8 @@ fn malformed_lists_fail_the_call() {
 
 #[test]
 fn a_function_that_is_not_there_fails_the_call() {
-    let failure = TRANSFORM.apply(7, &[], batch(0, [])).unwrap_err();
-    assert_eq!(failure.message, "there is no function 7; the transform has 7, counted from 0");
+    let failure = TRANSFORM.apply(10, &[], batch(0, [])).unwrap_err();
+    assert_eq!(failure.message, "there is no function 10; the transform has 10, counted from 0");
 }
 
 /// What a platform must not give, and yet does no harm.
