@@ -62,33 +62,40 @@ impl Exports {
     pub(super) fn of_instance<T: 'static>(
         &self,
         store: &mut Store<T>,
-        instance: &Instance,
-    ) -> Result<Functions> {
-        let mut function = |index| {
-            let function = instance.get_func(&mut *store, index);
-            function.ok_or_else(|| format_err!("an export is not a function"))
-        };
-        let (describe, apply) = (function(&self.describe)?, function(&self.apply)?);
+        instance: Instance,
+    ) -> Result<Functions<'_>> {
         if !self.fit.load(Ordering::Relaxed) {
-            describe.typed::<(), Described>(&mut *store)?;
+            export(store, instance, &self.describe)?.typed::<(), Described>(&mut *store)?;
+            let apply = export(store, instance, &self.apply)?;
             apply.typed::<Applying<'_>, Applied>(&mut *store)?;
             self.fit.store(true, Ordering::Relaxed);
         }
-        Ok(Functions { describe, apply })
+        Ok(Functions { exports: self, instance })
     }
 }
 
-/// The functions of an instance, which are of the types of the interface.
-#[derive(Debug)]
-pub(super) struct Functions {
-    describe: Func,
-    apply: Func,
+fn export<T: 'static>(
+    store: &mut Store<T>,
+    instance: Instance,
+    index: &ComponentExportIndex,
+) -> Result<Func> {
+    let function = instance.get_func(store, index);
+    function.ok_or_else(|| format_err!("an export is not a function"))
 }
 
-impl Functions {
+/// The functions of an instance, which are of the types of the interface. Each is looked up when it
+/// is called: most instances are called once.
+#[derive(Debug)]
+pub(super) struct Functions<'a> {
+    exports: &'a Exports,
+    instance: Instance,
+}
+
+impl Functions<'_> {
     pub(super) fn describe<T: 'static>(&self, store: &mut Store<T>) -> Result<Vec<v1::Function>> {
+        let describe = export(store, self.instance, &self.exports.describe)?;
         // SAFETY: `Exports` has compared the types.
-        let describe = unsafe { TypedFunc::<(), Described>::new_unchecked(self.describe) };
+        let describe = unsafe { TypedFunc::<(), Described>::new_unchecked(describe) };
         let (functions,) = describe.call(store, ())?;
         Ok(functions)
     }
@@ -100,8 +107,9 @@ impl Functions {
         params: &[v1::ColumnParam<'_>],
         batch: v1::Batch<'_>,
     ) -> Result<std::result::Result<v1::Outcome, v1::Failure>> {
+        let apply = export(store, self.instance, &self.exports.apply)?;
         // SAFETY: `Exports` has compared the types.
-        let apply = unsafe { TypedFunc::<Applying<'_>, Applied>::new_unchecked(self.apply) };
+        let apply = unsafe { TypedFunc::<Applying<'_>, Applied>::new_unchecked(apply) };
         let (outcome,) = apply.call(store, (function, params, batch))?;
         Ok(outcome)
     }

@@ -52,7 +52,7 @@ impl Sandbox {
     pub(super) fn call<R>(
         &self,
         limits: &Limits,
-        call: impl FnOnce(&Functions, &mut Store<Allowance>) -> wasmtime::Result<R>,
+        call: impl FnOnce(&Functions<'_>, &mut Store<Allowance>) -> wasmtime::Result<R>,
     ) -> Result<Called<R>> {
         self.open(limits)?.call(limits.output_bytes, call)
     }
@@ -66,7 +66,7 @@ impl Sandbox {
         store.limiter(|allowance| allowance);
         host.allow(&mut store, limits.deadline, 0)?;
         let instance = self.instances.instantiate(&mut store);
-        let functions = instance.and_then(|it| self.exports.of_instance(&mut store, &it));
+        let functions = instance.and_then(|it| self.exports.of_instance(&mut store, it));
         let functions = functions.map_err(|error| not_started(&error, limits))?;
         Ok(Opened { host, limits, functions, store, stopped: None, _slot: slot })
     }
@@ -76,7 +76,7 @@ impl Sandbox {
 pub(super) struct Opened<'a> {
     host: &'a Host,
     limits: &'a Limits,
-    functions: Functions,
+    functions: Functions<'a>,
     // Before the slot: the pool has the instance back when the slot is free.
     store: Store<Allowance>,
     stopped: Option<Stop>,
@@ -88,7 +88,7 @@ impl Opened<'_> {
     pub(super) fn call<R>(
         &mut self,
         output_bytes: u64,
-        call: impl FnOnce(&Functions, &mut Store<Allowance>) -> wasmtime::Result<R>,
+        call: impl FnOnce(&Functions<'_>, &mut Store<Allowance>) -> wasmtime::Result<R>,
     ) -> Result<Called<R>> {
         self.host.allow(&mut self.store, self.limits.deadline, output_bytes)?;
         let answer = call(&self.functions, &mut self.store).map_err(|error| {

@@ -194,7 +194,7 @@ impl Place<'_, '_> {
         let params: Vec<_> = params.iter().map(Lowered::param).collect();
         let inputs: Vec<_> = inputs.iter().map(Lowered::param).collect();
         let batch = v1::Batch { rows: call.count()?, columns: &inputs };
-        let cross = |functions: &Functions, store: &mut _| {
+        let cross = |functions: &Functions<'_>, store: &mut _| {
             functions.apply(store, function as u32, &params, batch)
         };
         let called = match self.opened {
