@@ -24,7 +24,7 @@
 //! - Imports run one way, from [`cli`] down to [`error`]: [`app`], [`config`], [`server`], then
 //!   [`audit`], [`catalog`] and [`diff`], then [`materialize`] and [`serve`], then [`offline`], then
 //!   [`evaluate`] and [`publish`], then [`wasm`], [`online`] and [`registry`], then [`storage`], then [`definition`], then the
-//!   vocabulary ([`value`], [`time`], [`name`], [`digest`], [`error`]). No module imports a peer.
+//!   vocabulary ([`value`], [`metrics`], [`time`], [`name`], [`digest`], [`error`]). No module imports a peer.
 //! - Nothing but [`wasm`] knows Wasmtime; nothing but [`offline`] knows DataFusion; nothing but
 //!   [`online`] knows LMDB; nothing but [`server`] knows HTTP; nothing but [`cli`] prints.
 //! - [`definition`] and [`catalog`] do no I/O: files, schemas and transforms are handed in.
@@ -44,6 +44,7 @@ pub mod error;
 pub mod evaluate;
 pub mod freshness;
 pub mod materialize;
+pub mod metrics;
 pub mod name;
 pub mod offline;
 pub mod online;

@@ -12,6 +12,7 @@ const LAYERS: &[(&[&str], &str)] = &[
     (&["digest"], "everything that never changes is named by its bytes alone"),
     (&["name"], "names are text with a rule"),
     (&["time"], "moments are numbers with a rule"),
+    (&["metrics"], "whoever measures names what it measures: a list that needs nothing"),
     (&["value"], "types and values are the same on every path, so they know no path"),
     (&["definition"], "what users declare is checked and compared without I/O: it is handed in"),
     (&["storage"], "a path or a URL, whoever reads or writes it: the settings are handed in"),
@@ -51,6 +52,7 @@ const QUARANTINES: &[(&[&str], &[&str], &str)] = &[
         &["offline"],
         "the engine of the offline path can be replaced",
     ),
+    (&["prometheus"], &["metrics"], "every metric is in one list"),
     (&["heed", "redis", "rustls"], &["online"], "an online store is known by its contract alone"),
     (
         &["axum", "tower", "tower_http", "hyper", "hyper_util", "utoipa", "utoipa_axum"],

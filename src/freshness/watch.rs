@@ -8,7 +8,6 @@ use std::{
 };
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
-use metrics::{counter, gauge};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
@@ -16,7 +15,14 @@ use super::{
     measure::in_seconds,
     webhook::{Alert, Receiver},
 };
-use crate::{error::Result, evaluate::InForce, time::Timestamp};
+use crate::{
+    error::Result,
+    evaluate::InForce,
+    metrics::{
+        FRESHNESS_AGE, FRESHNESS_ERRORS, FRESHNESS_NOTICES, FRESHNESS_STATE, FRESHNESS_THRESHOLD,
+    },
+    time::Timestamp,
+};
 
 /// What was found at one moment.
 #[derive(Debug)]
@@ -113,7 +119,7 @@ impl Watcher<'_> {
             set_gauges(view, measured.as_ref().ok());
             if let Err(error) = measured {
                 tracing::warn!(%error, view, "freshness was not measured");
-                counter!("unskew_freshness_errors_total", "view" => view.clone()).increment(1);
+                FRESHNESS_ERRORS.with_label_values(&[view]).inc();
             }
         }
     }
@@ -165,17 +171,14 @@ async fn tell(
             "failed"
         }
     };
-    counter!("unskew_freshness_notices_total", "webhook" => receiver.shape.as_str(), "outcome" => outcome)
-        .increment(1);
+    FRESHNESS_NOTICES.with_label_values(&[receiver.shape.as_str(), outcome]).inc();
 }
 
 /// What Prometheus sees of a view; a view of which nothing is known has no state and no ages.
 fn set_gauges(view: &str, known: Option<&Measured>) {
-    let view = || view.to_owned();
     for state in State::ALL {
         let is = known.is_some_and(|measured| measured.state == state);
-        gauge!("unskew_freshness_state", "view" => view(), "state" => state.as_str())
-            .set(f64::from(u8::from(is)));
+        FRESHNESS_STATE.with_label_values(&[view, state.as_str()]).set(f64::from(u8::from(is)));
     }
     let ages = [
         ("max", known.and_then(|measured| measured.max_age)),
@@ -184,8 +187,8 @@ fn set_gauges(view: &str, known: Option<&Measured>) {
     ];
     let seconds = |span: Option<_>| span.map_or(f64::NAN, in_seconds);
     for (of, age) in ages {
-        gauge!("unskew_freshness_age_seconds", "view" => view(), "of" => of).set(seconds(age));
+        FRESHNESS_AGE.with_label_values(&[view, of]).set(seconds(age));
     }
-    gauge!("unskew_freshness_threshold_seconds", "view" => view())
-        .set(seconds(known.map(|measured| measured.threshold)));
+    let threshold = seconds(known.map(|measured| measured.threshold));
+    FRESHNESS_THRESHOLD.with_label_values(&[view]).set(threshold);
 }

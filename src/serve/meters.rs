@@ -2,13 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use metrics::{Counter, Histogram, counter, histogram};
-
 use super::Status;
+use crate::metrics::{Histogram, IntCounter, STAGE_SECONDS, VALUES, VIEW_SECONDS};
 
 /// The meters of a view. They are looked up once, when a plan is made.
 pub(super) struct ViewMeters {
-    values: [Counter; Status::ALL.len()],
+    values: [IntCounter; Status::ALL.len()],
     seconds: Histogram,
 }
 
@@ -20,28 +19,22 @@ impl std::fmt::Debug for ViewMeters {
 
 impl ViewMeters {
     pub(super) fn new(view: &str) -> Self {
-        let values = |status: Status| {
-            let labels = [("view", view.to_owned()), ("status", status.as_str().to_owned())];
-            counter!("unskew_values_total", &labels)
-        };
-        Self {
-            values: Status::ALL.map(values),
-            seconds: histogram!("unskew_view_seconds", "view" => view.to_owned()),
-        }
+        let values = |status: Status| VALUES.with_label_values(&[view, status.as_str()]);
+        Self { values: Status::ALL.map(values), seconds: VIEW_SECONDS.with_label_values(&[view]) }
     }
 
     /// Counts the values of an answer by status: missing and stale features show here first.
     pub(super) fn count(&self, counts: &StatusCounts) {
         for (counter, count) in self.values.iter().zip(counts.0) {
             if count > 0 {
-                counter.increment(count);
+                counter.inc_by(count);
             }
         }
     }
 
     /// Records how long an answer took that the view is part of.
     pub(super) fn took(&self, time: Duration) {
-        self.seconds.record(time);
+        self.seconds.observe(time.as_secs_f64());
     }
 }
 
@@ -75,9 +68,9 @@ pub struct StageMeters {
 }
 
 impl StageMeters {
-    /// The meters of whatever records for this process now.
+    /// Those of this process.
     pub fn look_up() -> Self {
-        let stage = |name: &'static str| Stage(histogram!("unskew_stage_seconds", "stage" => name));
+        let stage = |name| Stage(STAGE_SECONDS.with_label_values(&[name]));
         Self {
             parse: stage("parse"),
             queue: stage("queue"),
@@ -102,7 +95,7 @@ impl Stage {
     /// Records how long it took, and gives the moment at which it was over.
     pub fn took(&self, since: Instant) -> Instant {
         let end = Instant::now();
-        self.0.record(end - since);
+        self.0.observe((end - since).as_secs_f64());
         end
     }
 }

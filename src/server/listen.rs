@@ -18,7 +18,6 @@ use hyper_util::{
     },
     service::TowerToHyperService,
 };
-use metrics::gauge;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -28,6 +27,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::Settings;
+use crate::metrics::CONNECTIONS;
 
 /// What HTTP/2 begins with.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -133,14 +133,13 @@ struct Connections {
 
 impl Connections {
     async fn serve(self, stream: TcpStream, _permit: OwnedSemaphorePermit, watcher: Watcher) {
-        let open = gauge!("unskew_connections");
-        open.increment(1.0);
+        CONNECTIONS.inc();
         let cut_off = self.cut_off.clone();
         tokio::select! {
             () = self.converse(stream, watcher) => {}
             () = cut_off.cancelled() => {}
         }
-        open.decrement(1.0);
+        CONNECTIONS.dec();
     }
 
     async fn converse(self, stream: TcpStream, watcher: Watcher) {

@@ -5,7 +5,7 @@ mod answer;
 mod body;
 mod error;
 mod listen;
-mod metrics;
+mod meters;
 mod model;
 mod observe;
 mod routes;
@@ -39,7 +39,6 @@ use admission::Admission;
 
 pub use admission::{ConsumerSettings, Rate};
 pub use answer::{Remarks, answer_body};
-pub use metrics::Metrics;
 pub use model::{Column, Metadata, OnlineFeatures, RowError, Unavailable, ViewMetadata};
 pub use runs::{Job, Jobs};
 pub use settings::Settings;
@@ -52,7 +51,6 @@ struct App {
     admission: Arc<Admission>,
     jobs: Arc<dyn Jobs>,
     runs: Arc<runs::Runs>,
-    metrics: Metrics,
     stages: StageMeters,
     /// Whether the server was asked to stop.
     draining: AtomicBool,
@@ -74,12 +72,7 @@ impl Server {
     ///
     /// # Errors
     /// Those of [`check`].
-    pub fn new(
-        live: Arc<Live>,
-        jobs: Arc<dyn Jobs>,
-        metrics: Metrics,
-        settings: Settings,
-    ) -> Result<Self> {
+    pub fn new(live: Arc<Live>, jobs: Arc<dyn Jobs>, settings: Settings) -> Result<Self> {
         let admission = Arc::new(check_settings(&settings)?);
         let (routes, document) = documented(&admission).split_for_parts();
         let app = Arc::new(App {
@@ -87,7 +80,6 @@ impl Server {
             settings,
             jobs,
             runs: Arc::default(),
-            metrics,
             stages: StageMeters::look_up(),
             admission,
             draining: AtomicBool::default(),
@@ -103,14 +95,12 @@ impl Server {
     /// longer than the settings say.
     pub async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         let Self { app, router } = self;
-        let upkeep = tokio::spawn(app.metrics.clone().keep_up());
         let told = async {
             shutdown.await;
             app.draining.store(true, Ordering::Relaxed);
             sleep(app.settings.drain_delay.into()).await;
         };
         listen::serve(listener, router, &app.settings, told).await;
-        upkeep.abort();
     }
 }
 
@@ -154,7 +144,7 @@ fn documented(admission: &Arc<Admission>) -> OpenApiRouter<Arc<App>> {
 
 fn router(routes: Router<Arc<App>>, app: &Arc<App>) -> Router {
     let worth_it = DefaultPredicate::new().and(SizeAbove::new(app.settings.gzip_bytes));
-    let meters = Arc::new(metrics::RequestMeters::default());
+    let meters = Arc::new(meters::RequestMeters::default());
     let gzip = CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(worth_it);
     routes
         .fallback(routes::watch::not_found)

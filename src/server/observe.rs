@@ -10,7 +10,7 @@ use axum::{
     response::Response,
 };
 
-use super::{error::Cause, metrics::RequestMeters};
+use super::{error::Cause, meters::RequestMeters};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

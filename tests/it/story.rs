@@ -110,12 +110,12 @@ fn the_server_takes_pushes_and_counts() {
     let (_, metrics) = server.get("/metrics");
     assert!(
         metrics.contains(
-            "unskew_requests_total{route=\"/push\",status=\"200\",consumer=\"anonymous\"} 1"
+            "unskew_requests_total{consumer=\"anonymous\",route=\"/push\",status=\"200\"} 1"
         ),
         "{metrics}"
     );
     assert!(
-        metrics.contains("unskew_values_total{view=\"orders\",status=\"PRESENT\"} 1"),
+        metrics.contains("unskew_values_total{status=\"PRESENT\",view=\"orders\"} 1"),
         "{metrics}"
     );
 }

@@ -58,11 +58,11 @@ fn consumers_have_keys_and_rates() {
     assert_eq!((server.get("/health").0, server.get("/ready").0), (200, 200));
     let (_, metrics) = server.get("/metrics");
     for line in [
-        "unskew_requests_total{route=\"/get-online-features\",status=\"200\",consumer=\"ranking\"} 2",
-        "unskew_requests_total{route=\"/get-online-features\",status=\"200\",consumer=\"pricing\"} 1",
-        "unskew_requests_total{route=\"/get-online-features\",status=\"401\",consumer=\"other\"} 2",
-        "unskew_requests_total{route=\"/get-online-features\",status=\"429\",consumer=\"ranking\"} 1",
-        "unskew_request_seconds_count{route=\"/get-online-features\",consumer=\"ranking\"} 3",
+        "unskew_requests_total{consumer=\"ranking\",route=\"/get-online-features\",status=\"200\"} 2",
+        "unskew_requests_total{consumer=\"pricing\",route=\"/get-online-features\",status=\"200\"} 1",
+        "unskew_requests_total{consumer=\"other\",route=\"/get-online-features\",status=\"401\"} 2",
+        "unskew_requests_total{consumer=\"ranking\",route=\"/get-online-features\",status=\"429\"} 1",
+        "unskew_request_seconds_count{consumer=\"ranking\",route=\"/get-online-features\"} 3",
         "unskew_view_seconds_count{view=\"orders\"} 3",
         "unskew_stage_seconds_count{stage=\"queue\"} 3",
         "unskew_stage_seconds_count{stage=\"store\"} 3",

@@ -15,7 +15,7 @@ use super::{Context, Verdict};
 use crate::{
     error::{Error, Kind, Result},
     serve::{FeatureServer, Live},
-    server::{Metrics, Server},
+    server::Server,
 };
 use background::Background;
 use reload::Reload;
@@ -50,8 +50,6 @@ impl Serve {
         }
         let app = Arc::new(context.app()?);
         let listener = self.bind().await?;
-        // Before anything is made that measures.
-        let metrics = Metrics::install()?;
         let (runtime, registry) = (app.runtime()?, app.registry()?);
         let in_force = Arc::new(app.in_force_in(&runtime, &registry).await?);
         let stores = app.stores()?;
@@ -59,8 +57,7 @@ impl Serve {
         let background = Arc::new(Background::new(Arc::clone(&app))?);
         let settings = app.config.server.clone();
         let interval = settings.reload_interval;
-        let server =
-            Server::new(Arc::clone(&live), Arc::clone(&background) as _, metrics, settings)?;
+        let server = Server::new(Arc::clone(&live), Arc::clone(&background) as _, settings)?;
         let watching = freshness::watch(app.monitor()?, &app.config.freshness, Arc::clone(&live))?;
         background.spawn(watching);
         background.spawn(Reload { app, runtime, registry, stores, live }.run(interval));

@@ -3,12 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use metrics::{counter, gauge};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
     app::App,
     error::{Error, Result},
+    metrics::{RELOAD_FAILING, RELOAD_FAILURES, RELOADS, SNAPSHOT},
     online::Stores,
     registry::Registry,
     serve::{FeatureServer, Live},
@@ -28,7 +28,7 @@ pub(super) struct Reload {
 impl Reload {
     /// Looks at every interval, for ever; not at all where it is zero.
     pub(super) async fn run(self, every: Span) {
-        gauge!("unskew_snapshot").set(self.live.current().in_force().sequence as f64);
+        show(self.live.current().in_force().sequence);
         if every.0 == 0 {
             return;
         }
@@ -38,14 +38,14 @@ impl Reload {
         loop {
             ticks.tick().await;
             let looked = self.look().await;
-            gauge!("unskew_reload_failing").set(f64::from(u8::from(looked.is_err())));
+            RELOAD_FAILING.set(i64::from(looked.is_err()));
             match looked {
                 Ok(()) if failing.take().is_some() => {
                     tracing::info!("the registry can be read again");
                 }
                 Ok(()) => {}
                 Err(error) => {
-                    counter!("unskew_reload_failures_total").increment(1);
+                    RELOAD_FAILURES.inc();
                     // The same trouble is told once, and not at every look.
                     if failing.as_ref() != Some(&error) {
                         tracing::error!(%error, "what is in force cannot be looked up: the snapshot before goes on");
@@ -70,9 +70,14 @@ impl Reload {
         let sequence = newest.sequence;
         let in_force = self.app.load(Some(newest), &self.registry, &self.runtime).await?;
         self.live.replace(FeatureServer::new(Arc::new(in_force), self.stores.clone()));
-        gauge!("unskew_snapshot").set(sequence as f64);
-        counter!("unskew_reloads_total").increment(1);
+        show(sequence);
+        RELOADS.inc();
         tracing::info!(snapshot = sequence, before = serving, "another snapshot is in force");
         Ok(())
     }
+}
+
+/// Shows in the metrics which snapshot answers.
+fn show(sequence: u64) {
+    SNAPSHOT.set(i64::try_from(sequence).unwrap_or(i64::MAX));
 }

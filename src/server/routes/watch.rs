@@ -15,6 +15,7 @@ use axum::{
 use crate::{
     audit::Served,
     error::Error,
+    metrics,
     server::{App, error::Failure, model::Readiness},
 };
 
@@ -57,8 +58,8 @@ pub(in crate::server) async fn ready(State(app): State<Arc<App>>) -> (StatusCode
     path = "/metrics",
     responses((status = 200, description = "The metrics", body = String, content_type = "text/plain"))
 )]
-pub(in crate::server) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render())
+pub(in crate::server) async fn metrics() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics::render())
 }
 
 /// The fingerprint of every feature in force, and the documents behind them.
