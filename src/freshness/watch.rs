@@ -21,7 +21,7 @@ use crate::{
     metrics::{
         FRESHNESS_AGE, FRESHNESS_ERRORS, FRESHNESS_NOTICES, FRESHNESS_STATE, FRESHNESS_THRESHOLD,
     },
-    time::Timestamp,
+    time::{Span, Timestamp},
 };
 
 /// What was found at one moment.
@@ -112,7 +112,7 @@ impl<'a> Watcher<'a> {
 impl Watcher<'_> {
     fn show(&mut self, views: &BTreeMap<String, Result<Measured>>) {
         for gone in self.shown.iter().filter(|view| !views.contains_key(*view)) {
-            set_gauges(gone, None);
+            remove_gauges(gone);
         }
         self.shown = views.keys().cloned().collect();
         for (view, measured) in views {
@@ -174,21 +174,86 @@ async fn tell(
     FRESHNESS_NOTICES.with_label_values(&[receiver.shape.as_str(), outcome]).inc();
 }
 
+/// An age of a view.
+type Age = fn(&Measured) -> Option<Span>;
+
+/// The ages that there are, by the rows that they are of.
+const AGES: [(&str, Age); 3] = [
+    ("max", |measured| measured.max_age),
+    ("p95", |measured| measured.p95_age),
+    ("watermark", |measured| measured.watermark_age),
+];
+
 /// What Prometheus sees of a view; a view of which nothing is known has no state and no ages.
 fn set_gauges(view: &str, known: Option<&Measured>) {
     for state in State::ALL {
         let is = known.is_some_and(|measured| measured.state == state);
         FRESHNESS_STATE.with_label_values(&[view, state.as_str()]).set(f64::from(u8::from(is)));
     }
-    let ages = [
-        ("max", known.and_then(|measured| measured.max_age)),
-        ("p95", known.and_then(|measured| measured.p95_age)),
-        ("watermark", known.and_then(|measured| measured.watermark_age)),
-    ];
-    let seconds = |span: Option<_>| span.map_or(f64::NAN, in_seconds);
-    for (of, age) in ages {
-        FRESHNESS_AGE.with_label_values(&[view, of]).set(seconds(age));
+    let seconds = |span: Option<Span>| span.map_or(f64::NAN, in_seconds);
+    for (of, age) in AGES {
+        FRESHNESS_AGE.with_label_values(&[view, of]).set(seconds(known.and_then(age)));
     }
     let threshold = seconds(known.map(|measured| measured.threshold));
     FRESHNESS_THRESHOLD.with_label_values(&[view]).set(threshold);
+}
+
+/// Prometheus sees nothing more of a view.
+fn remove_gauges(view: &str) {
+    // Each was set before, so none is missing.
+    for state in State::ALL {
+        let _ = FRESHNESS_STATE.remove_label_values(&[view, state.as_str()]);
+    }
+    for (of, _) in AGES {
+        let _ = FRESHNESS_AGE.remove_label_values(&[view, of]);
+    }
+    let _ = FRESHNESS_THRESHOLD.remove_label_values(&[view]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{error::Error, metrics::render};
+
+    const VIEW: &str = "view_of_the_gauges";
+
+    /// What Prometheus sees of the view, without the names that all have in common.
+    fn shown() -> Vec<String> {
+        let lines = render();
+        let lines = lines.lines().filter(|line| line.contains(VIEW) && !line.contains("errors"));
+        lines.map(|line| line.replace("unskew_freshness_", "").replace(VIEW, "v")).collect()
+    }
+
+    #[test]
+    fn gauges_are_those_of_the_views_that_there_are() {
+        let settings = Settings::default();
+        let mut watcher = Watcher::new(&settings).unwrap();
+        let measured = Measured {
+            state: State::Stale,
+            reason: None,
+            threshold: Span(2_000_000),
+            sampled: 3,
+            other_definition: 0,
+            max_age: Some(Span(3_500_000)),
+            p95_age: Some(Span(3_000_000)),
+            through: None,
+            watermark_age: None,
+        };
+        watcher.show(&[(VIEW.to_owned(), Ok(measured))].into());
+        let expected = [
+            "age_seconds{of=\"max\",view=\"v\"} 3.5",
+            "age_seconds{of=\"p95\",view=\"v\"} 3",
+            "age_seconds{of=\"watermark\",view=\"v\"} NaN",
+            "state{state=\"fresh\",view=\"v\"} 0",
+            "state{state=\"no_data\",view=\"v\"} 0",
+            "state{state=\"stale\",view=\"v\"} 1",
+            "threshold_seconds{view=\"v\"} 2",
+        ];
+        assert_eq!(shown(), expected);
+        watcher.show(&[(VIEW.to_owned(), Err(Error::unavailable("no store")))].into());
+        assert!(shown().iter().all(|line| line.ends_with(" NaN") || line.ends_with(" 0")));
+        assert_eq!(shown().len(), expected.len());
+        watcher.show(&BTreeMap::new());
+        assert_eq!(shown(), [] as [&str; 0]);
+    }
 }
