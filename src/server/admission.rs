@@ -5,19 +5,11 @@ use std::{
     collections::BTreeMap,
     env,
     num::NonZeroU32,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
-use axum::{
-    extract::{Request, State},
-    http::{HeaderMap, HeaderName, StatusCode},
-    middleware::Next,
-    response::{IntoResponse as _, Response},
-};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use governor::{
     DefaultDirectRateLimiter, Quota, RateLimiter,
     clock::{Clock as _, DefaultClock},
@@ -68,7 +60,7 @@ pub struct ConsumerSettings {
 /// Who asks. Metrics have its name as a label, so there are only as many as are configured.
 #[derive(Debug)]
 pub(super) struct Consumer {
-    name: Arc<str>,
+    name: String,
     /// The digest of its key; `None` for those who bring none.
     key: Option<Digest>,
     rate: Option<(Rate, DefaultDirectRateLimiter)>,
@@ -77,7 +69,7 @@ pub(super) struct Consumer {
 impl Consumer {
     fn new(name: &str, key: Option<&str>, rate: Option<Rate>) -> Self {
         Self {
-            name: name.into(),
+            name: name.to_owned(),
             key: key.map(Digest::of),
             rate: rate.map(|rate| (rate, rate.limiter())),
         }
@@ -92,26 +84,24 @@ impl Consumer {
             None => Ok(()),
         }
     }
-
-    /// The name in settings and metrics.
-    pub(super) fn name(&self) -> &Arc<str> {
-        &self.name
-    }
 }
 
 /// The name of those who bring no key.
 const ANONYMOUS: &str = "anonymous";
 
+/// What metrics call whoever is not known, and paths that there are not.
+pub(super) const OTHER: &str = "other";
+
 /// The names that metrics give to callers who are not configured: none of them can be configured.
-const RESERVED: [&str; 2] = [ANONYMOUS, "other"];
+const RESERVED: [&str; 2] = [ANONYMOUS, OTHER];
 
 /// What stands in front of every route that takes work.
 #[derive(Debug)]
 pub(super) struct Admission {
     header: HeaderName,
-    consumers: Vec<Arc<Consumer>>,
+    consumers: Vec<Consumer>,
     /// Those who bring no key, where they may ask at all.
-    anonymous: Option<Arc<Consumer>>,
+    anonymous: Option<Consumer>,
     views: BTreeMap<String, (Rate, DefaultDirectRateLimiter)>,
     turns: Semaphore,
     max_concurrency: u32,
@@ -138,7 +128,7 @@ impl Admission {
                 settings.api_key_header
             ))
         })?;
-        let mut consumers: Vec<Arc<Consumer>> = Vec::new();
+        let mut consumers: Vec<Consumer> = Vec::new();
         for (name, consumer) in &settings.consumers {
             if RESERVED.contains(&name.as_str()) {
                 return Err(Error::invalid(format!(
@@ -157,13 +147,13 @@ impl Admission {
                     twin.name
                 )));
             }
-            consumers.push(Arc::new(consumer));
+            consumers.push(consumer);
         }
         let anonymous = Consumer::new(ANONYMOUS, None, settings.anonymous_rate);
         Ok(Self {
             header,
             consumers,
-            anonymous: settings.anonymous.then(|| Arc::new(anonymous)),
+            anonymous: settings.anonymous.then_some(anonymous),
             views: settings
                 .view_rates
                 .iter()
@@ -178,8 +168,15 @@ impl Admission {
         })
     }
 
-    /// Who asks, if they may ask.
-    fn identify(&self, headers: &HeaderMap) -> Result<Arc<Consumer>, Failure> {
+    /// Who asks, by the name that metrics have for them, and whether they may.
+    pub(super) fn admit(&self, headers: &HeaderMap) -> (&str, Result<(), Failure>) {
+        match self.identify(headers) {
+            Ok(consumer) => (&consumer.name, consumer.check_rate()),
+            Err(unknown) => (OTHER, Err(unknown)),
+        }
+    }
+
+    fn identify(&self, headers: &HeaderMap) -> Result<&Consumer, Failure> {
         let consumer = match headers.get(&self.header) {
             Some(key) => self.find(key.as_bytes()),
             None => self.anonymous.as_ref(),
@@ -189,12 +186,12 @@ impl Admission {
                 .with_hint(format!("send the key of a consumer as {}", self.header));
             return Err(Failure::unauthorized(&error));
         };
-        Ok(Arc::clone(consumer))
+        Ok(consumer)
     }
 
     /// The consumer with this key. Digests are compared, all of them and whole, so that how long
     /// it takes tells nothing about any key.
-    fn find(&self, key: &[u8]) -> Option<&Arc<Consumer>> {
+    fn find(&self, key: &[u8]) -> Option<&Consumer> {
         let given = Digest::of(key);
         let mut found = None;
         for consumer in &self.consumers {
@@ -296,21 +293,6 @@ fn check(
         let limit = u64::from(rate.requests_per_second.get());
         Failure::too_often(&Error::limit(&what(), limit, limit, limit + 1), wait)
     })
-}
-
-/// Lets those pass who may ask. Who it was stands in the response, for the metrics.
-pub(super) async fn only_known(
-    State(admission): State<Arc<Admission>>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Failure> {
-    let consumer = admission.identify(request.headers())?;
-    let mut response = match consumer.check_rate() {
-        Ok(()) => next.run(request).await,
-        Err(refused) => refused.into_response(),
-    };
-    response.extensions_mut().insert(consumer);
-    Ok(response)
 }
 
 impl Failure {

@@ -9,14 +9,12 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{
         conn::auto::Builder,
         graceful::{GracefulShutdown, Watcher},
     },
-    service::TowerToHyperService,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -26,7 +24,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::Settings;
+use super::{Settings, front::Front};
 use crate::metrics::CONNECTIONS;
 
 /// What HTTP/2 begins with.
@@ -43,14 +41,14 @@ const MAX_HEAD: u32 = 32 << 10;
 /// the server.
 pub(super) async fn serve(
     listener: TcpListener,
-    router: Router,
+    front: Front,
     settings: &Settings,
     shutdown: impl Future<Output = ()>,
 ) {
     let graceful = GracefulShutdown::new();
     let connections = Connections {
         builder: builder(settings),
-        service: TowerToHyperService::new(router),
+        front,
         header_timeout: settings.header_timeout.into(),
         write_timeout: settings.write_timeout.into(),
         draining: CancellationToken::new(),
@@ -122,7 +120,7 @@ fn builder(settings: &Settings) -> Builder<TokioExecutor> {
 #[derive(Clone)]
 struct Connections {
     builder: Builder<TokioExecutor>,
-    service: TowerToHyperService<Router>,
+    front: Front,
     header_timeout: Duration,
     write_timeout: Duration,
     /// Cancelled when the server is asked to stop: who has not asked for anything yet is let go.
@@ -157,7 +155,7 @@ impl Connections {
             false => self.builder.http1_only(),
         };
         let io = TokioIo::new(Impatient { stream, patience: self.write_timeout, stalled: None });
-        let served = builder.serve_connection(io, self.service).into_owned();
+        let served = builder.serve_connection(io, self.front).into_owned();
         if let Err(error) = watcher.watch(served).await {
             // Garbage, a client that went away or was too slow: nobody here can mend that.
             tracing::debug!(%error, "a connection ended");

@@ -1,11 +1,10 @@
 //! How many requests there are, and how long they take.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use arc_swap::ArcSwap;
-use axum::response::Response;
+use axum::http::StatusCode;
 
-use super::admission::Consumer;
 use crate::metrics::{Histogram, IntCounter, REQUEST_SECONDS, REQUESTS};
 
 /// The meters of requests, each looked up once: there are as many as routes, statuses and configured
@@ -21,10 +20,8 @@ type Meters = (u16, IntCounter, Histogram);
 
 impl RequestMeters {
     /// Counts and times an answer, by route, status and consumer.
-    pub(super) fn saw(&self, route: &str, response: &Response, took: Duration) {
-        let status = response.status().as_u16();
-        let consumer = response.extensions().get::<Arc<Consumer>>();
-        let consumer = consumer.map_or("other", |known| known.name());
+    pub(super) fn saw(&self, route: &str, consumer: &str, status: StatusCode, took: Duration) {
+        let status = status.as_u16();
         let known = self.0.load();
         let of_both = known.get(route).and_then(|route| route.get(consumer));
         let record = |(_, count, seconds): &Meters| {

@@ -4,10 +4,10 @@ mod admission;
 mod answer;
 mod body;
 mod error;
+mod front;
 mod listen;
 mod meters;
 mod model;
-mod observe;
 mod routes;
 mod runs;
 mod settings;
@@ -17,18 +17,9 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use axum::{Router, extract::DefaultBodyLimit, middleware};
+use axum::Router;
 use tokio::{net::TcpListener, time::sleep};
-use tower::ServiceBuilder;
-use tower_http::{
-    catch_panic::CatchPanicLayer,
-    compression::{
-        CompressionLayer, CompressionLevel,
-        predicate::{DefaultPredicate, Predicate as _, SizeAbove},
-    },
-    decompression::RequestDecompressionLayer,
-};
-use utoipa::openapi::{InfoBuilder, OpenApiBuilder};
+use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
@@ -36,6 +27,7 @@ use crate::{
     serve::{Live, StageMeters},
 };
 use admission::Admission;
+use front::{Front, Paths};
 
 pub use admission::{ConsumerSettings, Rate};
 pub use answer::{Remarks, answer_body};
@@ -56,15 +48,14 @@ struct App {
     draining: AtomicBool,
     /// What describes the routes, as JSON.
     document: String,
-    /// Every path there is.
-    paths: Vec<String>,
+    paths: Arc<Paths>,
 }
 
 /// The feature server over HTTP.
 #[derive(Debug)]
 pub struct Server {
     app: Arc<App>,
-    router: Router,
+    router: Router<Arc<App>>,
 }
 
 impl Server {
@@ -74,7 +65,7 @@ impl Server {
     /// Those of [`check`].
     pub fn new(live: Arc<Live>, jobs: Arc<dyn Jobs>, settings: Settings) -> Result<Self> {
         let admission = Arc::new(check_settings(&settings)?);
-        let (routes, document) = documented(&admission).split_for_parts();
+        let (router, document, paths) = documented();
         let app = Arc::new(App {
             live,
             settings,
@@ -83,12 +74,12 @@ impl Server {
             stages: StageMeters::look_up(),
             admission,
             draining: AtomicBool::default(),
-            paths: document.paths.paths.keys().cloned().collect(),
+            paths: Arc::new(paths),
             document: document
                 .to_json()
                 .map_err(|error| Error::internal(format!("no OpenAPI document: {error}")))?,
         });
-        Ok(Self { router: router(routes, &app), app })
+        Ok(Self { app, router })
     }
 
     /// Serves until `shutdown` is done, then lets the requests under way finish, but not for
@@ -100,7 +91,10 @@ impl Server {
             app.draining.store(true, Ordering::Relaxed);
             sleep(app.settings.drain_delay.into()).await;
         };
-        listen::serve(listener, router, &app.settings, told).await;
+        let (paths, admission) = (Arc::clone(&app.paths), Arc::clone(&app.admission));
+        let router = router.with_state(Arc::clone(&app));
+        let front = Front::new(router, paths, admission, app.settings.gzip_bytes);
+        listen::serve(listener, front, &app.settings, told).await;
     }
 }
 
@@ -117,47 +111,34 @@ fn check_settings(settings: &Settings) -> Result<Admission> {
     Admission::new(settings)
 }
 
-/// The routes, and the document that describes them, which is made from the code of each.
-fn documented(admission: &Arc<Admission>) -> OpenApiRouter<Arc<App>> {
+/// The routes, the document that describes them, which is made from the code of each, and their
+/// paths.
+fn documented() -> (Router<Arc<App>>, OpenApi, Paths) {
     use routes::{features, materialize, watch, write};
-    let known = middleware::from_fn_with_state(Arc::clone(admission), admission::only_known);
-    let asked = OpenApiRouter::new()
-        .routes(routes!(features::get_online_features))
-        .routes(routes!(write::push))
-        .routes(routes!(write::write_to_online_store))
-        .routes(routes!(materialize::materialize))
-        .routes(routes!(materialize::materialize_incremental))
-        .routes(routes!(watch::fingerprints))
-        .route_layer(known);
+    let open = OpenApiRouter::new()
+        .routes(routes!(watch::health))
+        .routes(routes!(watch::ready))
+        .routes(routes!(watch::metrics))
+        .routes(routes!(watch::openapi));
+    let names = |routes: &OpenApi| routes.paths.paths.keys().cloned().collect();
+    let open_paths = names(open.get_openapi());
     let info =
         InfoBuilder::new().title("unskew").version(env!("CARGO_PKG_VERSION")).description(Some(
             "Features, asked for online, in the protocol of Feast's feature server. A refusal's \
              body is a JSON string that holds JSON: {module, class, message}.",
         ));
-    OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info.build()).build())
-        .merge(asked)
-        .routes(routes!(watch::health))
-        .routes(routes!(watch::ready))
-        .routes(routes!(watch::metrics))
-        .routes(routes!(watch::openapi))
-}
-
-fn router(routes: Router<Arc<App>>, app: &Arc<App>) -> Router {
-    let worth_it = DefaultPredicate::new().and(SizeAbove::new(app.settings.gzip_bytes));
-    let meters = Arc::new(meters::RequestMeters::default());
-    let gzip = CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(worth_it);
-    routes
-        .fallback(routes::watch::not_found)
-        .method_not_allowed_fallback(routes::watch::method_not_allowed)
-        // One layer of all: each that is added by itself is one more allocation and one more call
-        // through a pointer for every request.
-        .layer(
-            ServiceBuilder::new()
-                .layer(middleware::from_fn_with_state(meters, observe::observe))
-                .layer(CatchPanicLayer::custom(error::panicked))
-                .layer(gzip)
-                .layer(RequestDecompressionLayer::new())
-                .layer(DefaultBodyLimit::disable()),
-        )
-        .with_state(Arc::clone(app))
+    let (router, document) =
+        OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info.build()).build())
+            .routes(routes!(features::get_online_features))
+            .routes(routes!(write::push))
+            .routes(routes!(write::write_to_online_store))
+            .routes(routes!(materialize::materialize))
+            .routes(routes!(materialize::materialize_incremental))
+            .routes(routes!(watch::fingerprints))
+            .merge(open)
+            .split_for_parts();
+    let router =
+        router.fallback(watch::not_found).method_not_allowed_fallback(watch::method_not_allowed);
+    let paths = Paths { all: names(&document), open: open_paths };
+    (router, document, paths)
 }

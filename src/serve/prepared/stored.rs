@@ -192,7 +192,6 @@ impl StoredView {
             event_timestamps: Vec::with_capacity(entities.rows),
             computed_by_other_definition: BTreeSet::new(),
         };
-        let mut seen = Vec::with_capacity(entities.rows);
         for (row, stored) in read.view(place).enumerate() {
             let status = match &stored {
                 Some(stored) => self.status(stored.version, entities.event_time),
@@ -208,17 +207,17 @@ impl StoredView {
             let event_time = shown.map_or(Timestamp(0), |stored| stored.version.event);
             provenance.event_timestamps.push(event_time);
             provenance.statuses.push(status);
-            seen.push(status == Status::Present);
         }
+        let seen = || provenance.statuses.iter().map(|status| *status == Status::Present);
         if let (Some(working), Some(inputs)) = (working, &self.inputs) {
-            let values = read.view(place).zip(&seen);
-            let values = values.map(|(stored, seen)| Some(stored.filter(|_| *seen)?.value));
+            let values = read.view(place).zip(seen());
+            let values = values.map(|(stored, seen)| Some(stored.filter(|_| seen)?.value));
             let columns = inputs.schema.decode(values)?;
             for (field, column) in inputs.fields.iter().zip(inputs.stored.spread(&columns)) {
                 working.put(Arc::clone(field), column);
             }
         }
-        let rows = read.places(place).zip(&seen).map(|(place, seen)| place.filter(|_| *seen));
+        let rows = read.places(place).zip(seen()).map(|(place, seen)| place.filter(|_| seen));
         let features = FoundFeatures::find(&self.schema, Arc::clone(read), rows)?;
         Ok(Found { provenance, features })
     }

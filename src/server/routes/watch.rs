@@ -83,8 +83,9 @@ pub(in crate::server) async fn openapi(State(app): State<Arc<App>>) -> impl Into
 }
 
 pub(in crate::server) async fn not_found(State(app): State<Arc<App>>) -> Failure {
+    let paths: Vec<&str> = app.paths.all.iter().map(String::as_str).collect();
     let error = Error::not_found("Not Found: there is no such path")
-        .with_hint(format!("there are: {}", app.paths.join(", ")));
+        .with_hint(format!("there are: {}", paths.join(", ")));
     Failure::new(StatusCode::NOT_FOUND, &error)
 }
 

@@ -1,0 +1,125 @@
+//! What stands between connections and routes. Every request gets a name, the caller's own where
+//! there is one, which stands in the answer and in the log; whoever may not ask is turned away; and
+//! it is measured.
+
+use std::{
+    collections::BTreeSet, convert::Infallible, panic::AssertUnwindSafe, pin::Pin, sync::Arc,
+    time::Instant,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderName, HeaderValue, Request},
+    response::{IntoResponse as _, Response},
+};
+use futures::FutureExt as _;
+use hyper::{body::Incoming, service::Service};
+use tower::{ServiceBuilder, ServiceExt as _};
+use tower_http::{
+    compression::{
+        Compression, CompressionLayer, CompressionLevel,
+        predicate::{And, DefaultPredicate, Predicate as _, SizeAbove},
+    },
+    decompression::{RequestDecompression, RequestDecompressionLayer},
+};
+
+use super::{
+    admission::{Admission, OTHER},
+    error::{Cause, panicked},
+    meters::RequestMeters,
+};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The longest that is taken from a caller: it goes into the log.
+const LONGEST: usize = 128;
+
+/// The routes, behind gzip both ways.
+type Routes = Compression<RequestDecompression<Router>, And<DefaultPredicate, SizeAbove>>;
+
+/// The routes, and what stands before them. This is one service around all of them: a layer of each
+/// route would be cloned and boxed for every request.
+#[derive(Clone)]
+pub(super) struct Front {
+    routes: Routes,
+    paths: Arc<Paths>,
+    admission: Arc<Admission>,
+    meters: Arc<RequestMeters>,
+}
+
+/// The paths that there are.
+#[derive(Debug)]
+pub(super) struct Paths {
+    /// All of them.
+    pub(super) all: BTreeSet<String>,
+    /// Those that whoever watches the server may ask for without a key.
+    pub(super) open: BTreeSet<String>,
+}
+
+impl Front {
+    /// Answers of at least so many bytes are compressed for those who take that.
+    pub(super) fn new(
+        router: Router,
+        paths: Arc<Paths>,
+        admission: Arc<Admission>,
+        gzip_bytes: u16,
+    ) -> Self {
+        let worth_it = DefaultPredicate::new().and(SizeAbove::new(gzip_bytes));
+        let gzip = CompressionLayer::new().quality(CompressionLevel::Fastest);
+        let routes = ServiceBuilder::new()
+            .layer(gzip.compress_when(worth_it))
+            .layer(RequestDecompressionLayer::new())
+            .service(router);
+        Self { routes, paths, admission, meters: Arc::default() }
+    }
+
+    async fn answer(self, request: Request<Incoming>) -> Response {
+        let start = Instant::now();
+        let given = request.headers().get(X_REQUEST_ID).filter(|id| is_plain(id));
+        let id = given.cloned().unwrap_or_else(fresh);
+        let Self { routes, paths, admission, meters } = self;
+        let path = request.uri().path();
+        let (consumer, admitted) = match paths.open.contains(path) {
+            true => (OTHER, Ok(())),
+            false => admission.admit(request.headers()),
+        };
+        let path = paths.all.get(path).map_or(OTHER, String::as_str);
+        let mut response = match admitted {
+            Ok(()) => match AssertUnwindSafe(routes.oneshot(request)).catch_unwind().await {
+                Ok(Ok(response)) => response.map(Body::new),
+                Err(panic) => panicked(panic),
+            },
+            Err(refused) => refused.into_response(),
+        };
+        if let Some(Cause(error)) = response.extensions().get() {
+            let id = id.to_str().unwrap_or_default();
+            tracing::error!(id, path, %error, "a request failed");
+        }
+        meters.saw(path, consumer, response.status(), start.elapsed());
+        response.headers_mut().insert(X_REQUEST_ID, id);
+        response
+    }
+}
+
+impl Service<Request<Incoming>> for Front {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        Box::pin(self.clone().answer(request).map(Ok))
+    }
+}
+
+fn is_plain(id: &HeaderValue) -> bool {
+    let bytes = id.as_bytes();
+    (1..=LONGEST).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
+}
+
+fn fresh() -> HeaderValue {
+    let mut digits = [0; 32];
+    // There is room for two digits of each byte, and digits are a header.
+    let _ = hex::encode_to_slice(rand::random::<[u8; 16]>(), &mut digits);
+    HeaderValue::from_bytes(&digits).unwrap_or_else(|_| HeaderValue::from_static("none"))
+}
