@@ -92,26 +92,29 @@ impl Evaluation {
     /// [`Kind::Transform`] when the function fails as a whole, or for any row where the binding
     /// says so; [`Kind::Limit`] when a single row is over the limits.
     pub fn run(&self, batch: &RecordBatch) -> Result<Evaluated> {
-        self.run_within(batch, None)
+        let columns = self.inputs().map(|(name, _)| self.column(batch, name));
+        self.run_on(&columns.collect::<Result<Vec<_>>>()?, batch.num_rows(), None)
     }
 
-    /// As [`run`](Self::run), no call longer than `moment`, where that is less than its deadline.
+    /// As [`run`](Self::run), on the columns of [`inputs`](Self::inputs), each of so many rows; no
+    /// call longer than `moment`, where that is less than its deadline.
     ///
     /// # Errors
     /// Those of [`run`](Self::run).
-    pub(super) fn run_within(
+    pub(super) fn run_on(
         &self,
-        batch: &RecordBatch,
+        columns: &[ArrayRef],
+        rows: usize,
         moment: Option<Span>,
     ) -> Result<Evaluated> {
         let shorter = CallLimits { deadline: moment, ..CallLimits::default() };
         let limits = self.limits.tightened(&shorter);
-        let inputs = self.inputs().map(|(name, data_type)| {
-            let column = conform(&self.column(batch, name)?, data_type);
+        let inputs = self.inputs().zip(columns).map(|((name, data_type), column)| {
+            let column = conform(column, data_type);
             column.map_err(|error| error.context(format!("column \"{name}\"")))
         });
         let inputs: Vec<ArrayRef> = inputs.collect::<Result<_>>()?;
-        let rows = u32::try_from(batch.num_rows());
+        let rows = u32::try_from(rows);
         let rows = rows.map_err(|_| Error::invalid("a batch has less than 2^32 rows"))?;
         let mut pieces = Vec::new();
         if rows > 0 {
@@ -155,7 +158,8 @@ impl Evaluation {
         })
     }
 
-    /// Calls the function on these rows; on each half of them where they are over a limit.
+    /// Calls the function on these rows, which the inputs have; on each half of them where they are
+    /// over a limit.
     fn call(
         &self,
         limits: &Limits,
@@ -163,13 +167,16 @@ impl Evaluation {
         rows: Range<u32>,
         pieces: &mut Vec<Outcome>,
     ) -> Result<()> {
-        let (start, count) = (rows.start as usize, rows.len());
-        let slices: Vec<_> = inputs.iter().map(|input| input.slice(start, count)).collect();
-        match self.transform.call_within(limits, self.function, &self.params, &slices, count) {
+        let count = rows.len();
+        match self.transform.call_within(limits, self.function, &self.params, inputs, count) {
             Err(error) if error.kind() == Kind::Limit && count > 1 => {
-                let middle = rows.start.midpoint(rows.end);
-                self.call(limits, inputs, rows.start..middle, pieces)?;
-                self.call(limits, inputs, middle..rows.end, pieces)
+                let half = |start, count| {
+                    let half = inputs.iter().map(|input| input.slice(start, count));
+                    half.collect::<Vec<_>>()
+                };
+                let (before, middle) = (count / 2, rows.start.midpoint(rows.end));
+                self.call(limits, &half(0, before), rows.start..middle, pieces)?;
+                self.call(limits, &half(before, count - before), middle..rows.end, pieces)
             }
             Err(error) => Err(error),
             Ok(mut outcome) => {

@@ -133,11 +133,14 @@ impl OnDemand {
         let mut errors = BTreeMap::new();
         let mut columns = Columns::of(working);
         for slot in &self.stored {
-            let raw = columns.find(&slot.column)?;
+            let raw = columns.find_mut(&slot.column)?;
             *raw = slot.fill(Arc::clone(raw), &mut missing)?;
         }
         for step in &self.steps {
-            let evaluated = step.evaluation.run_within(&columns.batch()?, moment)?;
+            let inputs = step.evaluation.inputs();
+            let inputs = inputs.map(|(name, _)| columns.find(name).cloned());
+            let inputs = inputs.collect::<Result<Vec<_>>>()?;
+            let evaluated = step.evaluation.run_on(&inputs, columns.rows, moment)?;
             if !evaluated.errors.is_empty() {
                 errors.insert(step.view.clone(), evaluated.errors);
             }
@@ -219,7 +222,11 @@ impl Columns {
         }
     }
 
-    fn find(&mut self, name: &str) -> Result<&mut ArrayRef> {
+    fn find(&mut self, name: &str) -> Result<&ArrayRef> {
+        self.find_mut(name).map(|column| &*column)
+    }
+
+    fn find_mut(&mut self, name: &str) -> Result<&mut ArrayRef> {
         let mut places = (self.next..self.fields.len()).chain(0..self.next);
         let place = places.find(|place| self.fields[*place].name() == name);
         let place = place

@@ -54,7 +54,7 @@ fn consumers_have_keys_and_rates() {
     assert_eq!(ask(&server, Some("one")).0, 200);
     assert_eq!(ask(&server, Some("one")), refused(429, "1"));
     assert_eq!(ask(&server, Some("two")).0, 200, "the others are not slowed down");
-    assert_eq!(server.get("/fingerprints").0, 401);
+    assert_eq!((server.get("/fingerprints").0, server.get("/nowhere").0), (401, 401));
     assert_eq!((server.get("/health").0, server.get("/ready").0), (200, 200));
     let (_, metrics) = server.get("/metrics");
     for line in [

@@ -52,7 +52,7 @@ struct Gathered<'a> {
     /// For each stored view.
     found: Vec<FoundFeatures>,
     /// How values come to be where nothing else is to be said: those of each stored view, then
-    /// what is computed now, then join keys.
+    /// join keys, then what is computed now, where anything is.
     provenances: Vec<Provenance>,
     /// `None` where there is nothing to compute.
     computed: Option<Computed>,
@@ -60,13 +60,13 @@ struct Gathered<'a> {
 }
 
 impl Gathered<'_> {
-    /// The place of how a computed value comes to be.
-    fn computed_now(&self) -> usize {
+    /// The place of how a join key comes to be.
+    fn keys(&self) -> usize {
         self.found.len()
     }
 
-    /// The place of how a join key comes to be.
-    fn keys(&self) -> usize {
+    /// The place of how a computed value comes to be.
+    fn computed_now(&self) -> usize {
         self.found.len() + 1
     }
 }
@@ -178,8 +178,10 @@ impl Prepared {
             Some(working) => Some(self.on_demand.run_in_turn(working.batch()?).await?),
             None => None,
         };
-        provenances.push(Provenance::present(entities.rows, entities.event_time));
         provenances.push(Provenance::present(entities.rows, Timestamp(0)));
+        if computed.is_some() {
+            provenances.push(Provenance::present(entities.rows, entities.event_time));
+        }
         let gathered = Gathered { entities: &entities, found, provenances, computed, unavailable };
         let answer = self.assemble(gathered);
         let time = self.stages.compute.took(since) - begun;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use arrow::{
@@ -240,6 +240,10 @@ fn visibility(view: &FeatureView, in_force: &InForce) -> Visible {
     source.map(|source| source.visible).unwrap_or_default()
 }
 
+/// The column of the request's time.
+static EVENT_TIME_FIELD: LazyLock<Arc<ArrowField>> =
+    LazyLock::new(|| Arc::new(ArrowField::new(EVENT_TIME, DataType::Timestamp.to_arrow(), true)));
+
 /// The working batch in the making.
 pub(super) struct Working {
     rows: usize,
@@ -255,8 +259,8 @@ impl Working {
             working.put(Arc::new(field), Arc::clone(column));
         }
         let times = TimestampMicrosecondArray::from_value(entities.event_time.0, entities.rows);
-        let field = ArrowField::new(EVENT_TIME, DataType::Timestamp.to_arrow(), true);
-        working.put(Arc::new(field), Arc::new(times.with_timezone("UTC")));
+        let times = times.with_data_type(EVENT_TIME_FIELD.data_type().clone());
+        working.put(Arc::clone(&EVENT_TIME_FIELD), Arc::new(times));
         working
     }
 
