@@ -1,7 +1,7 @@
 //! What it takes to answer a request for features: the one plan that a training dataset and an
 //! online answer are both made from.
 //!
-//! The plan works on a *working batch*: the entity rows with one column for each thing known about
+//! The plan works on *working columns*: the entity rows with one column for each thing known about
 //! them. Join keys and request columns stand under their own names, the row's time under
 //! [`EVENT_TIME`], every feature under `view:feature` (which no column can be called). Stored views
 //! add their features first, with defaults filled in; then the on-demand steps run, each adding
@@ -16,7 +16,7 @@ use crate::{
     value::DataType,
 };
 
-/// The name of the working batch's column with the time of each row.
+/// The name of the working column with the time of each row.
 pub const EVENT_TIME: &str = ":event_time";
 
 /// What is asked for.
@@ -270,7 +270,7 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// The column of the working batch that an input of an on-demand view is given.
+/// The working column that an input of an on-demand view is given.
 pub fn working_column(input: &Input) -> String {
     match input {
         Input::Feature(reference) => reference.to_string(),
@@ -458,8 +458,8 @@ features = { score = "float64" }
 
     #[test]
     fn a_feature_may_be_called_like_a_request_column() {
-        // Request columns are not in the answer, and in the working batch no feature has its short
-        // name.
+        // Request columns are not in the answer, and no feature has its short name among the working
+        // columns.
         let state = state(&[
             (
                 "score = { type = \"float64\", default = 0.5 }",

@@ -13,6 +13,7 @@ mod stored;
 #[cfg(test)]
 pub(crate) mod testing;
 mod turns;
+mod working;
 
 pub use binding::Binding;
 pub use evaluation::{Evaluated, Evaluation};
@@ -21,3 +22,4 @@ pub use library::Library;
 pub use on_demand::{Computed, OnDemand};
 pub use stored::StoredFeatures;
 pub use turns::{Turns, apart};
+pub use working::Working;

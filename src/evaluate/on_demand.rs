@@ -1,4 +1,4 @@
-//! From a working batch with stored features to one with every feature: defaults and on-demand
+//! From working columns with stored features to those with every feature: defaults and on-demand
 //! views. Training datasets and online answers both end here.
 
 use std::{
@@ -7,16 +7,13 @@ use std::{
 };
 
 use arrow::{
-    array::{
-        Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, Scalar as ArrowScalar,
-    },
+    array::{Array, ArrayRef, BooleanArray, Scalar as ArrowScalar},
     buffer::NullBuffer,
     compute::kernels::zip::zip,
-    datatypes::{Field as ArrowField, Schema},
 };
 
 use super::{
-    Binding, Evaluation, Library,
+    Binding, Evaluation, Library, Working,
     turns::{Pace, Turns},
 };
 use crate::{
@@ -43,11 +40,10 @@ pub struct OnDemand {
     pace: Pace,
 }
 
-/// A feature's column in the working batch.
+/// A feature's working column.
 #[derive(Debug)]
 struct Slot {
-    column: String,
-    field: Arc<ArrowField>,
+    column: Arc<str>,
     data_type: DataType,
     default: Option<ArrayRef>,
 }
@@ -59,11 +55,11 @@ struct Computation {
     slots: Vec<Slot>,
 }
 
-/// A working batch with every feature of the retrieval in it.
+/// Every feature of the retrieval.
 #[derive(Debug)]
 pub struct Computed {
-    /// The batch.
-    pub batch: RecordBatch,
+    /// The columns, among them those of the features.
+    pub columns: Working,
     /// Where a feature had no value of its own, by its column's name; a default may stand there
     /// now. Features that had a value in every row are left out.
     pub missing: BTreeMap<String, NullBuffer>,
@@ -98,7 +94,7 @@ impl OnDemand {
         let mut all = Self::new(retrieval, library)?;
         let read = retrieval.read_by_steps();
         let columns: BTreeSet<String> = read.into_iter().map(ToString::to_string).collect();
-        all.stored.retain(|slot| columns.contains(&slot.column));
+        all.stored.retain(|slot| columns.contains(&*slot.column));
         Ok(all)
     }
 
@@ -111,44 +107,40 @@ impl OnDemand {
     ///
     /// # Errors
     /// Those of [`Turns::run`].
-    pub async fn run_in_turn(&self, working: RecordBatch) -> Result<Computed> {
-        let work = |moment| self.run_within(&working, moment);
+    pub async fn run_in_turn(&self, working: Working) -> Result<Computed> {
+        let work = |moment| self.run_within(working.clone(), moment);
         self.turns.run_paced(&self.transforms, &self.pace, work).await
     }
 
     /// Fills defaults in and computes the on-demand views.
     ///
-    /// `working` has every stored feature, request column and the event time, as
-    /// [`crate::definition::retrieval`] says.
-    ///
     /// # Errors
     /// Those of [`Evaluation::run`]; [`crate::error::Kind::Internal`] when `working` lacks a
     /// column.
-    pub fn run(&self, working: RecordBatch) -> Result<Computed> {
-        self.run_within(&working, None)
+    pub fn run(&self, working: Working) -> Result<Computed> {
+        self.run_within(working, None)
     }
 
-    fn run_within(&self, working: &RecordBatch, moment: Option<Span>) -> Result<Computed> {
+    fn run_within(&self, mut working: Working, moment: Option<Span>) -> Result<Computed> {
         let mut missing = BTreeMap::new();
         let mut errors = BTreeMap::new();
-        let mut columns = Columns::of(working);
         for slot in &self.stored {
-            let raw = columns.find_mut(&slot.column)?;
+            let raw = working.column_mut(&slot.column)?;
             *raw = slot.fill(Arc::clone(raw), &mut missing)?;
         }
         for step in &self.steps {
             let inputs = step.evaluation.inputs();
-            let inputs = inputs.map(|(name, _)| columns.find(name).cloned());
+            let inputs = inputs.map(|(name, _)| working.column(name).cloned());
             let inputs = inputs.collect::<Result<Vec<_>>>()?;
-            let evaluated = step.evaluation.run_on(&inputs, columns.rows, moment)?;
+            let evaluated = step.evaluation.run_on(&inputs, working.rows(), moment)?;
             if !evaluated.errors.is_empty() {
                 errors.insert(step.view.clone(), evaluated.errors);
             }
             for (slot, column) in step.slots.iter().zip(evaluated.columns) {
-                columns.put(slot, slot.fill(column, &mut missing)?);
+                working.put(Arc::clone(&slot.column), slot.fill(column, &mut missing)?)?;
             }
         }
-        Ok(Computed { batch: columns.batch()?, missing, errors })
+        Ok(Computed { columns: working, missing, errors })
     }
 }
 
@@ -166,7 +158,7 @@ impl Computation {
             function: used.function.function.clone(),
             params: used.params.clone(),
             inputs: inputs.collect(),
-            outputs: outputs.zip(slots.iter().map(|slot| slot.column.clone())).collect(),
+            outputs: outputs.zip(slots.iter().map(|slot| slot.column.to_string())).collect(),
             on_error: used.on_error,
             limits: used.limits,
         };
@@ -183,9 +175,7 @@ impl Slot {
     fn new(view: &str, name: &str, feature: &Feature) -> Result<Self> {
         let reference = FeatureRef { view: view.to_owned(), feature: name.to_owned() };
         let default = feature.default.as_ref().map(crate::value::Scalar::to_array).transpose()?;
-        let (column, data_type) = (reference.to_string(), feature.data_type);
-        let field = Arc::new(ArrowField::new(&column, data_type.to_arrow(), true));
-        Ok(Self { column, field, data_type, default })
+        Ok(Self { column: reference.to_string().into(), data_type: feature.data_type, default })
     }
 
     fn fill(&self, raw: ArrayRef, missing: &mut BTreeMap<String, NullBuffer>) -> Result<ArrayRef> {
@@ -193,58 +183,13 @@ impl Slot {
         let Some(nulls) = raw.nulls().filter(|nulls| nulls.null_count() > 0) else {
             return Ok(raw);
         };
-        missing.insert(self.column.clone(), nulls.clone());
+        missing.insert(self.column.to_string(), nulls.clone());
         let Some(default) = &self.default else {
             return Ok(raw);
         };
         let has_value = BooleanArray::new(nulls.inner().clone(), None);
         zip(&has_value, &raw, &ArrowScalar::new(Arc::clone(default)))
             .map_err(|error| Error::internal(format!("cannot fill in a default: {error}")))
-    }
-}
-
-/// A batch in the making.
-struct Columns {
-    rows: usize,
-    fields: Vec<Arc<ArrowField>>,
-    arrays: Vec<ArrayRef>,
-    /// Where to look first: columns are looked for in much the order that they stand in.
-    next: usize,
-}
-
-impl Columns {
-    fn of(batch: &RecordBatch) -> Self {
-        Self {
-            rows: batch.num_rows(),
-            fields: batch.schema().fields().iter().cloned().collect(),
-            arrays: batch.columns().to_vec(),
-            next: 0,
-        }
-    }
-
-    fn find(&mut self, name: &str) -> Result<&ArrayRef> {
-        self.find_mut(name).map(|column| &*column)
-    }
-
-    fn find_mut(&mut self, name: &str) -> Result<&mut ArrayRef> {
-        let mut places = (self.next..self.fields.len()).chain(0..self.next);
-        let place = places.find(|place| self.fields[*place].name() == name);
-        let place = place
-            .ok_or_else(|| Error::internal(format!("the working batch lacks column \"{name}\"")))?;
-        self.next = place + 1;
-        Ok(&mut self.arrays[place])
-    }
-
-    fn put(&mut self, slot: &Slot, array: ArrayRef) {
-        self.fields.push(Arc::clone(&slot.field));
-        self.arrays.push(array);
-    }
-
-    fn batch(&self) -> Result<RecordBatch> {
-        let schema = Arc::new(Schema::new(self.fields.clone()));
-        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
-        RecordBatch::try_new_with_options(schema, self.arrays.clone(), &options)
-            .map_err(|error| Error::internal(format!("the working batch is uneven: {error}")))
     }
 }
 
@@ -283,7 +228,7 @@ inputs = { a = "spend:amount" }
 features = { value = { type = "int64", column = "one", default = 5 } }
 "#;
 
-    fn run(wanted: &[&str], working: RecordBatch) -> Result<Computed> {
+    fn run(wanted: &[&str], working: Working) -> Result<Computed> {
         let in_force = in_force(VIEWS);
         let wanted = wanted.iter().map(|text| text.parse().unwrap()).collect();
         let wanted = Wanted::Features(wanted);
@@ -291,22 +236,25 @@ features = { value = { type = "int64", column = "one", default = 5 } }
         OnDemand::new(&retrieval, &in_force.library)?.run(working)
     }
 
-    fn working(columns: &[(&str, &[Option<i64>])]) -> RecordBatch {
+    fn working(columns: &[(&str, &[Option<i64>])]) -> Working {
         let words: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some("")]));
-        let ints = columns.iter().map(|(name, values)| {
-            (*name, Arc::new(Int64Array::from(values.to_vec())) as ArrayRef, true)
-        });
-        let columns = ints.chain([("word", words, true)]);
-        RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+        let ints = columns
+            .iter()
+            .map(|(name, values)| (*name, Arc::new(Int64Array::from(values.to_vec())) as ArrayRef));
+        let mut working = Working::new(3);
+        for (name, column) in ints.chain([("word", words)]) {
+            working.put(name.into(), column).unwrap();
+        }
+        working
     }
 
     fn ints(computed: &Computed, column: &str) -> Vec<Option<i64>> {
-        let column = computed.batch.column_by_name(column).unwrap();
+        let column = computed.columns.column(column).unwrap();
         column.as_primitive::<Int64Type>().iter().collect()
     }
 
     fn texts(computed: &Computed, column: &str) -> Vec<Option<String>> {
-        let column = computed.batch.column_by_name(column).unwrap();
+        let column = computed.columns.column(column).unwrap();
         column.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect()
     }
 
@@ -356,10 +304,14 @@ features = { value = { type = "int64", column = "one", default = 5 } }
     }
 
     #[test]
-    fn a_working_batch_without_a_feature_is_a_defect() {
+    fn to_lack_a_column_or_rows_of_one_is_a_defect() {
         let error = run(&["spend:amount"], working(&[])).unwrap_err();
         assert_eq!(error.kind(), Kind::Internal);
-        assert_eq!(error.message(), "the working batch lacks column \"spend:amount\"");
+        assert_eq!(error.message(), "there is no working column \"spend:amount\"");
+        let four: ArrayRef = Arc::new(Int64Array::from(vec![1; 4]));
+        let error = working(&[]).put("spend:amount".into(), four).unwrap_err();
+        assert_eq!(error.kind(), Kind::Internal);
+        assert_eq!(error.message(), "working column \"spend:amount\" has 4 rows instead of 3");
     }
 
     #[test]
@@ -381,8 +333,7 @@ features = { value = { type = "int64", column = "one", default = 5 } }
             let field = field("x", data_type, true);
             let default = crate::value::Scalar::from_json(&text, data_type).unwrap();
             let default = Some(default.to_array().unwrap());
-            let slot =
-                Slot { field: Arc::new(field.to_arrow()), column: field.name, data_type, default };
+            let slot = Slot { column: field.name.into(), data_type, default };
             let filled = slot.fill(nulls.unwrap(), &mut BTreeMap::new()).unwrap();
             let expected =
                 crate::value::column_from_json(&[text.clone(), text.clone(), text], data_type);

@@ -38,7 +38,7 @@ use crate::{
         retrieval::{EVENT_TIME, Retrieval, ViewRead, Wanted},
     },
     error::{Error, Result},
-    evaluate::{InForce, OnDemand, StoredFeatures},
+    evaluate::{InForce, OnDemand, StoredFeatures, Working},
     name::FeatureRef,
     time::Timestamp,
     value::Field,
@@ -289,7 +289,7 @@ struct TrainingRow {
     time: String,
     /// Every column of the joined rows that is read.
     inputs: Vec<String>,
-    /// The columns of the working batch that are the outputs.
+    /// The working columns that are the outputs.
     picked: Vec<String>,
     outputs: Vec<Field>,
     errors: Collected,
@@ -302,7 +302,7 @@ struct JoinedView {
     content: Vec<Field>,
     features: StoredFeatures,
     /// `view:feature`, for each of the features.
-    columns: Vec<String>,
+    columns: Vec<Arc<str>>,
 }
 
 impl TrainingRow {
@@ -328,19 +328,18 @@ impl TrainingRow {
         })
     }
 
-    /// The working batch: see [`crate::definition::retrieval`].
-    fn working(&self, joined: &RecordBatch) -> Result<RecordBatch> {
-        let mut names = vec![EVENT_TIME.to_owned()];
-        let mut columns = vec![column(joined, &self.time)?];
+    fn working(&self, joined: &RecordBatch) -> Result<Working> {
+        let mut working = Working::new(joined.num_rows());
+        working.put(EVENT_TIME.into(), column(joined, &self.time)?)?;
         for name in &self.request {
-            names.push(name.clone());
-            columns.push(column(joined, name)?);
+            working.put(name.as_str().into(), column(joined, name)?)?;
         }
         for view in &self.views {
-            names.extend(view.columns.iter().cloned());
-            columns.extend(view.take(joined, &self.errors)?);
+            for (name, column) in view.columns.iter().zip(view.take(joined, &self.errors)?) {
+                working.put(Arc::clone(name), column)?;
+            }
         }
-        batch(&names, columns, joined.num_rows())
+        Ok(working)
     }
 }
 
@@ -362,7 +361,7 @@ impl BatchFunction for TrainingRow {
         for (view, errors) in &computed.errors {
             self.errors.add(view, errors);
         }
-        self.picked.iter().map(|name| column(&computed.batch, name)).collect()
+        self.picked.iter().map(|name| computed.columns.column(name).cloned()).collect()
     }
 }
 
@@ -375,7 +374,7 @@ impl JoinedView {
             name: read.name.to_owned(),
             content: in_force.state.content(read.view),
             features: StoredFeatures::new(read.view, names(), &in_force.library)?,
-            columns: names().map(|feature| reference(feature).to_string()).collect(),
+            columns: names().map(|feature| reference(feature).to_string().into()).collect(),
         })
     }
 
@@ -390,8 +389,7 @@ impl JoinedView {
             .content
             .iter()
             .map(|field| column(joined, &joined_column(&self.name, &field.name)));
-        let names: Vec<String> = self.content.iter().map(|field| field.name.clone()).collect();
-        let content = batch(&names, columns.collect::<Result<_>>()?, joined.num_rows())?;
+        let content = batch(&self.content, columns.collect::<Result<_>>()?, joined.num_rows())?;
         let matched = column(joined, &matched_column(&self.name))?;
         let evaluated = match matched.nulls() {
             Some(matched) => self.features.run_matched(&content, matched)?,
@@ -407,11 +405,11 @@ fn column(batch: &RecordBatch, name: &str) -> Result<ArrayRef> {
     column.ok_or_else(|| Error::internal(format!("the joined rows lack column \"{name}\"")))
 }
 
-fn batch(names: &[String], columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
-    let fields = names
+fn batch(fields: &[Field], columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+    let fields = fields
         .iter()
         .zip(&columns)
-        .map(|(name, column)| ArrowField::new(name, column.data_type().clone(), true));
+        .map(|(field, column)| ArrowField::new(&field.name, column.data_type().clone(), true));
     let schema = Schema::new(fields.collect::<Vec<_>>());
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(schema.into(), columns, &options)

@@ -26,7 +26,7 @@ use crate::{
     time::Timestamp,
     value::DataType,
 };
-use stored::{Found, Group, Working, groups};
+use stored::{Found, Group, groups, working};
 use target::{Planned, Target};
 
 /// The plan of a request, ready to be answered again and again.
@@ -154,7 +154,8 @@ impl Prepared {
         let mut found = Vec::with_capacity(views);
         let mut provenances = Vec::with_capacity(views + 2);
         let mut unavailable = BTreeMap::new();
-        let mut working = self.on_demand.has_steps().then(|| Working::new(&entities));
+        let has_steps = self.on_demand.has_steps();
+        let mut working = has_steps.then(|| working(&entities)).transpose()?;
         let read = self.read(stores, &entities).await?;
         for (group, rows) in self.groups.iter().zip(read) {
             let rows = match rows {
@@ -175,7 +176,7 @@ impl Prepared {
         }
         let since = self.stages.store.took(begun);
         let computed = match working {
-            Some(working) => Some(self.on_demand.run_in_turn(working.batch()?).await?),
+            Some(working) => Some(self.on_demand.run_in_turn(working).await?),
             None => None,
         };
         provenances.push(Provenance::present(entities.rows, Timestamp(0)));

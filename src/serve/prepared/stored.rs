@@ -2,13 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, LazyLock},
+    sync::Arc,
 };
 
-use arrow::{
-    array::{ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray},
-    datatypes::{Field as ArrowField, Schema},
-};
+use arrow::array::TimestampMicrosecondArray;
 
 use crate::{
     definition::{
@@ -16,7 +13,7 @@ use crate::{
         retrieval::{EVENT_TIME, Retrieval, ViewRead},
     },
     error::{Error, Result},
-    evaluate::InForce,
+    evaluate::{InForce, Working},
     name::FeatureRef,
     online::{
         EntityKeys, FingerprintPrefix, FoundFeatures, JoinKeys, ReadRows, RowVersion,
@@ -54,8 +51,8 @@ pub(super) struct StoredView {
 /// Features that on-demand steps read: these are decoded.
 #[derive(Debug)]
 struct Inputs {
-    /// Their columns of the working batch, `view:feature`.
-    fields: Vec<Arc<ArrowField>>,
+    /// Their working columns, `view:feature`.
+    names: Vec<Arc<str>>,
     stored: StoredColumns,
     schema: ValueSchema,
 }
@@ -72,11 +69,9 @@ impl Inputs {
         }
         let columns = features.iter().map(|(_, read)| (read.column.as_str(), read.data_type));
         let stored = StoredColumns::new(columns);
-        let fields = features.iter().map(|(reference, read)| {
-            Arc::new(ArrowField::new(reference.to_string(), read.data_type.to_arrow(), true))
-        });
+        let names = features.iter().map(|(reference, _)| reference.to_string().into());
         let schema = ValueSchema::new(stored.fields())?;
-        Ok(Some(Self { fields: fields.collect(), stored, schema }))
+        Ok(Some(Self { names: names.collect(), stored, schema }))
     }
 }
 
@@ -179,7 +174,7 @@ impl StoredView {
     }
 
     /// Finds the features in the view's rows, null where they cannot be seen at the request's time,
-    /// and decodes into the working batch what on-demand steps read.
+    /// and decodes into working columns what on-demand steps read.
     pub(super) fn take(
         &self,
         place: usize,
@@ -213,8 +208,8 @@ impl StoredView {
             let values = read.view(place).zip(seen());
             let values = values.map(|(stored, seen)| Some(stored.filter(|_| seen)?.value));
             let columns = inputs.schema.decode(values)?;
-            for (field, column) in inputs.fields.iter().zip(inputs.stored.spread(&columns)) {
-                working.put(Arc::clone(field), column);
+            for (name, column) in inputs.names.iter().zip(inputs.stored.spread(&columns)) {
+                working.put(Arc::clone(name), column)?;
             }
         }
         let rows = read.places(place).zip(seen()).map(|(place, seen)| place.filter(|_| seen));
@@ -240,42 +235,14 @@ fn visibility(view: &FeatureView, in_force: &InForce) -> Visible {
     source.map(|source| source.visible).unwrap_or_default()
 }
 
-/// The column of the request's time.
-static EVENT_TIME_FIELD: LazyLock<Arc<ArrowField>> =
-    LazyLock::new(|| Arc::new(ArrowField::new(EVENT_TIME, DataType::Timestamp.to_arrow(), true)));
-
-/// The working batch in the making.
-pub(super) struct Working {
-    rows: usize,
-    fields: Vec<Arc<ArrowField>>,
-    columns: Vec<ArrayRef>,
-}
-
-impl Working {
-    pub(super) fn new(entities: &EntityRows) -> Self {
-        let mut working = Self { rows: entities.rows, fields: Vec::new(), columns: Vec::new() };
-        for (name, column) in &entities.columns {
-            let field = ArrowField::new(name, column.data_type().clone(), true);
-            working.put(Arc::new(field), Arc::clone(column));
-        }
-        let times = TimestampMicrosecondArray::from_value(entities.event_time.0, entities.rows);
-        let times = times.with_data_type(EVENT_TIME_FIELD.data_type().clone());
-        working.put(Arc::clone(&EVENT_TIME_FIELD), Arc::new(times));
-        working
+/// What on-demand steps are given besides stored features.
+pub(super) fn working(entities: &EntityRows) -> Result<Working> {
+    let mut working = Working::new(entities.rows);
+    for (name, column) in &entities.columns {
+        working.put(name.as_str().into(), Arc::clone(column))?;
     }
-
-    fn put(&mut self, field: Arc<ArrowField>, column: ArrayRef) {
-        self.fields.push(field);
-        self.columns.push(column);
-    }
-
-    pub(super) fn batch(self) -> Result<RecordBatch> {
-        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
-        RecordBatch::try_new_with_options(
-            Arc::new(Schema::new(self.fields)),
-            self.columns,
-            &options,
-        )
-        .map_err(|error| Error::internal(format!("the working batch is uneven: {error}")))
-    }
+    let times = TimestampMicrosecondArray::from_value(entities.event_time.0, entities.rows);
+    let times = times.with_data_type(DataType::Timestamp.to_arrow());
+    working.put(EVENT_TIME.into(), Arc::new(times))?;
+    Ok(working)
 }

@@ -37,7 +37,7 @@ pub(super) struct Target {
 enum Origin {
     /// A stored view, by its place among all of them, and a column of its rows.
     Stored { view: usize, column: usize },
-    /// An on-demand step, under this name in the working batch.
+    /// An on-demand step, under this name among the working columns.
     Computed(String),
 }
 
@@ -96,15 +96,14 @@ impl Target {
             let (data_type, rows) = (self.data_type.to_arrow(), gathered.entities.rows);
             return Ok(Values::Array(new_null_array(&data_type, rows)));
         }
-        let lacking = || Error::internal(format!("there is no {}", self.feature.reference));
         match &self.origin {
             Origin::Stored { view, column } => {
                 Ok(Values::Stored { view: *view, column: *column, missing: &self.missing })
             }
             Origin::Computed(name) => {
                 let computed = gathered.computed.as_ref();
-                let column = computed.and_then(|computed| computed.batch.column_by_name(name));
-                Ok(Values::Array(Arc::clone(column.ok_or_else(lacking)?)))
+                let computed = computed.ok_or_else(|| Error::internal("nothing was computed"))?;
+                Ok(Values::Array(Arc::clone(computed.columns.column(name)?)))
             }
         }
     }
