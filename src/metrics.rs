@@ -1,7 +1,7 @@
 //! What is measured of a process, for Prometheus: every metric there is, each listed once.
 //!
-//! A metric shows from the moment on that something was measured. Whoever measures often looks the
-//! counter or histogram of its labels up once and keeps it: to count is then an atomic addition.
+//! A metric shows from the moment on that it is looked up. Whoever measures often looks the counter
+//! or histogram of its labels up once and keeps it: to count is then an atomic addition.
 
 use std::sync::LazyLock;
 

@@ -174,7 +174,8 @@ impl Evaluation {
                     let half = inputs.iter().map(|input| input.slice(start, count));
                     half.collect::<Vec<_>>()
                 };
-                let (before, middle) = (count / 2, rows.start.midpoint(rows.end));
+                let middle = rows.start.midpoint(rows.end);
+                let before = (middle - rows.start) as usize;
                 self.call(limits, &half(0, before), rows.start..middle, pieces)?;
                 self.call(limits, &half(before, count - before), middle..rows.end, pieces)
             }
