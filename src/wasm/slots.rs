@@ -5,8 +5,15 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 /// Places for as many calls as the pool has room for.
 #[derive(Debug)]
 pub(super) struct Slots {
-    free: Mutex<u32>,
+    state: Mutex<State>,
     freed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    free: u32,
+    /// How many wait. Where nobody does, nobody is woken: that takes a call of the kernel.
+    waiting: u32,
 }
 
 /// A place; free again when dropped.
@@ -15,27 +22,36 @@ pub(super) struct Slot<'a>(&'a Slots);
 
 impl Slots {
     pub(super) fn new(count: u32) -> Self {
-        Self { free: Mutex::new(count), freed: Condvar::new() }
+        Self { state: Mutex::new(State { free: count, waiting: 0 }), freed: Condvar::new() }
     }
 
     /// Waits for a place. The wait ends, since every call has a deadline.
     pub(super) fn take(&self) -> Slot<'_> {
-        let free = self.lock();
-        let waited = self.freed.wait_while(free, |free| *free == 0);
-        *waited.unwrap_or_else(PoisonError::into_inner) -= 1;
+        let mut state = self.lock();
+        while state.free == 0 {
+            state.waiting += 1;
+            state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
+        }
+        state.free -= 1;
         Slot(self)
     }
 
-    /// The count is right at every moment, so a thread that panicked leaves nothing to mend.
-    fn lock(&self) -> MutexGuard<'_, u32> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The counts are right at every moment, so a thread that panicked leaves nothing to mend.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        *self.0.lock() += 1;
-        self.0.freed.notify_one();
+        let mut state = self.0.lock();
+        state.free += 1;
+        let is_awaited = state.waiting > 0;
+        drop(state);
+        if is_awaited {
+            self.0.freed.notify_one();
+        }
     }
 }
 
@@ -66,6 +82,7 @@ mod tests {
             }
         });
         assert!((1..=2).contains(&most.into_inner()));
-        assert_eq!(*slots.lock(), 2);
+        let state = slots.lock();
+        assert_eq!((state.free, state.waiting), (2, 0));
     }
 }
