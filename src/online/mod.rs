@@ -75,7 +75,7 @@ pub trait OnlineStore: fmt::Debug + Send + Sync {
     /// `limit` rows of a view, or all of them where there are not as many: no row twice, spread
     /// over the keys. Another `seed` chooses others.
     ///
-    /// The price is a seek for each row where the store is sorted by view (the embedded one), and
+    /// The price is a seek for each row where the store knows a view's entities (the embedded one), and
     /// otherwise (Redis) a walk over as many keys as it takes to meet that many rows of the view.
     ///
     /// # Errors

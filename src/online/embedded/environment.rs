@@ -12,14 +12,14 @@ use std::{
 use heed::{
     BoxedError, BytesDecode, CommitOrAbort, Database, Env, EnvOpenOptions, MdbError, RoTxn, RwTxn,
     byteorder::BE,
-    types::{Bytes, Str, U64},
+    types::{Bytes, Str, U64, Unit},
 };
 
 use super::{super::StoredRow, EmbeddedOptions, gate::Gate};
 use crate::error::{Error, Kind, Result};
 
 /// The version of the layout of a store; others are refused.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 const FORMAT_KEY: &str = "format";
 
 /// How much shorter than its own count of pages a sound data file may be: pages that a
@@ -50,8 +50,12 @@ pub(super) struct Environment {
 /// What a transaction works on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tables {
-    /// Rows by the id of their view and the key of their entity.
+    /// Rows by the key of their entity and the id of their view: what a request asks for lies
+    /// together.
     pub(super) rows: Database<'static, Bytes, StoredRowCodec>,
+    /// Which rows there are, by the id of their view and the key of their entity: for whoever goes
+    /// over the rows of a view.
+    pub(super) entities: Database<'static, Bytes, Unit>,
     /// The number of rows of a view, by its id.
     pub(super) counts: Database<'static, Bytes, U64<BE>>,
 }
@@ -197,7 +201,7 @@ fn prepare(folder: &Path) -> std::io::Result<PathBuf> {
 
 fn open_env(folder: &Path, options: &EmbeddedOptions) -> heed::Result<Env> {
     let mut open = EnvOpenOptions::new();
-    open.map_size(pages(options.map_size)).max_readers(options.max_readers).max_dbs(3);
+    open.map_size(pages(options.map_size)).max_readers(options.max_readers).max_dbs(4);
     loop {
         // SAFETY: nobody but LMDB writes to its files, the locks of which are on (no flags are
         // given), and the folder is documented to be on a local disk.
@@ -244,12 +248,13 @@ fn open_tables(env: &Env, folder: &Path) -> Result<Tables> {
                 Some(other) => return Ok(CommitOrAbort::Abort(other)),
             }
             let rows = opener.create_database(txn, Some("rows"))?;
+            let entities = opener.create_database(txn, Some("entities"))?;
             let counts = opener.create_database(txn, Some("counts"))?;
-            Ok(CommitOrAbort::Commit((rows, counts)))
+            Ok(CommitOrAbort::Commit((rows, entities, counts)))
         })
     });
     match opened.map_err(|error: heed::Error| explain(error, folder))? {
-        CommitOrAbort::Commit((rows, counts)) => Ok(Tables { rows, counts }),
+        CommitOrAbort::Commit((rows, entities, counts)) => Ok(Tables { rows, entities, counts }),
         CommitOrAbort::Abort(format) => Err(Error::invalid(format!(
             "the online store {} has format {format}; this version of unskew has format {FORMAT}",
             folder.display()

@@ -101,13 +101,9 @@ impl OnlineStore for EmbeddedStore {
     async fn count(&self, view: ViewId, rows: Rows) -> Result<u64> {
         self.unhurried(move |environment| match rows {
             Rows::All => environment.read(|txn, tables| counted(txn, tables, view)),
-            Rows::Outdated(_) => environment.read(|txn, tables| {
-                let mut count = 0;
-                for row in tables.rows.prefix_iter(txn, view.as_bytes())? {
-                    count += u64::from(row?.1.is_among(rows));
-                }
-                Ok(count)
-            }),
+            Rows::Outdated(_) => {
+                environment.read(|txn, tables| count_among(txn, tables, view, rows))
+            }
         })
         .await
     }
@@ -118,29 +114,31 @@ impl OnlineStore for EmbeddedStore {
 }
 
 fn read(environment: &Environment, lookups: &[Lookup<'_>]) -> Result<Vec<ReadRows>> {
-    environment.read(|txn, tables| {
-        let mut full_key = Vec::with_capacity(MAX_ENTITY_KEY + 8);
-        let find = |lookup: &Lookup<'_>| {
-            let mut found = ReadRows::nothing(lookup.views.len(), lookup.keys.len());
-            for (at, view) in lookup.views.iter().enumerate() {
-                for (place, key) in lookup.keys.iter().enumerate() {
-                    let Some(key) = key else { continue };
-                    set_key(&mut full_key, *view, key);
-                    if let Some(row) = tables.rows.get(txn, &full_key)? {
-                        found.put(at, place, row);
-                    }
-                }
-            }
-            Ok(found)
-        };
-        lookups.iter().map(find).collect()
-    })
+    environment
+        .read(|txn, tables| lookups.iter().map(|lookup| look_up(txn, tables, lookup)).collect())
 }
 
-fn set_key(full_key: &mut Vec<u8>, view: ViewId, key: &[u8]) {
-    full_key.clear();
-    full_key.extend_from_slice(view.as_bytes());
-    full_key.extend_from_slice(key);
+/// Finds an entity once, and walks over what it has from the first of the views to the last.
+fn look_up(txn: &RoTxn, tables: Tables, lookup: &Lookup<'_>) -> heed::Result<ReadRows> {
+    let mut found = ReadRows::nothing(lookup.views.len(), lookup.keys.len());
+    let (Some(first), Some(last)) = (lookup.views.iter().min(), lookup.views.iter().max()) else {
+        return Ok(found);
+    };
+    let rows = tables.rows.lazily_decode_data();
+    let (mut from, mut to) = (FullKey::default(), FullKey::default());
+    for (place, entity) in lookup.keys.iter().enumerate() {
+        let Some(entity) = entity else { continue };
+        let from = Bound::Included(from.row(entity, *first));
+        let range = (from, Bound::Included(to.row(entity, *last)));
+        for row in rows.range(txn, &range)? {
+            let (key, row) = row?;
+            let view = &key[entity.len()..];
+            for (at, _) in lookup.views.iter().enumerate().filter(|(_, id)| id.as_bytes() == view) {
+                found.put(at, place, row.decode().map_err(heed::Error::Decoding)?);
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn write(environment: &Environment, view: ViewId, rows: &RowBatch) -> Result<WriteReport> {
@@ -171,16 +169,20 @@ fn write_chunk(
 ) -> heed::Result<WriteReport> {
     let mut report = WriteReport::default();
     let mut added = 0;
-    let mut full_key = Vec::new();
-    for (key, row) in rows {
-        set_key(&mut full_key, view, key);
-        match tables.rows.get(txn, &full_key)? {
+    let mut full_key = FullKey::default();
+    for (entity, row) in rows {
+        let key = full_key.row(entity, view);
+        match tables.rows.get(txn, key)? {
             Some(stored) if stored.outlives(row) => report.stale += 1,
             Some(stored) if stored == *row => report.unchanged += 1,
             stored => {
-                added += u64::from(stored.is_none());
+                let is_new = stored.is_none();
                 report.written += 1;
-                put(txn, tables, &full_key, row)?;
+                put(txn, tables, key, row)?;
+                if is_new {
+                    added += 1;
+                    tables.entities.put(txn, full_key.entity(view, entity), &())?;
+                }
             }
         }
     }
@@ -191,13 +193,22 @@ fn write_chunk(
     Ok(report)
 }
 
-fn put(txn: &mut RwTxn, tables: Tables, full_key: &[u8], row: &StoredRow<'_>) -> heed::Result<()> {
+fn put(txn: &mut RwTxn, tables: Tables, key: &[u8], row: &StoredRow<'_>) -> heed::Result<()> {
     let bytes = tables.rows.remap_data_type::<Bytes>();
-    bytes.put_reserved(txn, full_key, row.stored_len(), |space| row.write_to(space))
+    bytes.put_reserved(txn, key, row.stored_len(), |space| row.write_to(space))
 }
 
 fn counted(txn: &RoTxn, tables: Tables, view: ViewId) -> heed::Result<u64> {
     Ok(tables.counts.get(txn, view.as_bytes())?.unwrap_or(0))
+}
+
+fn count_among(txn: &RoTxn, tables: Tables, view: ViewId, rows: Rows) -> heed::Result<u64> {
+    let (mut count, mut full_key) = (0, FullKey::default());
+    for entry in tables.entities.prefix_iter(txn, view.as_bytes())? {
+        let key = full_key.row(entity_of(entry?.0), view);
+        count += u64::from(tables.rows.get(txn, key)?.is_some_and(|row| row.is_among(rows)));
+    }
+    Ok(count)
 }
 
 fn delete(environment: &Environment, view: ViewId, rows: Rows) -> Result<u64> {
@@ -211,8 +222,8 @@ fn delete(environment: &Environment, view: ViewId, rows: Rows) -> Result<u64> {
     Ok(deleted)
 }
 
-/// Deletes those that are `rows` out of the first rows of the view after this key; gives how many,
-/// and the last key that was looked at, where there are more.
+/// Deletes those that are `rows` out of the first rows of the view after this key of its entities;
+/// gives how many, and the last key that was looked at, where there are more.
 fn delete_chunk(
     txn: &mut RwTxn,
     tables: Tables,
@@ -221,21 +232,24 @@ fn delete_chunk(
     after: &[u8],
 ) -> heed::Result<(u64, Option<Vec<u8>>)> {
     let (mut last, mut looked_at, mut found) = (None, 0, Vec::new());
+    let mut full_key = FullKey::default();
     let from = (Bound::Excluded(after), Bound::Unbounded);
-    for row in tables.rows.range(txn, &from)?.take(ROWS_PER_TRANSACTION) {
-        let (key, row) = row?;
+    for entry in tables.entities.range(txn, &from)?.take(ROWS_PER_TRANSACTION) {
+        let (key, ()) = entry?;
         if !key.starts_with(view.as_bytes()) {
             break;
         }
         looked_at += 1;
         last = Some(key);
-        if row.is_among(rows) {
+        let row = tables.rows.get(txn, full_key.row(entity_of(key), view))?;
+        if row.is_some_and(|row| row.is_among(rows)) {
             found.push(key.to_vec());
         }
     }
     let last = last.filter(|_| looked_at == ROWS_PER_TRANSACTION).map(<[u8]>::to_vec);
     for key in &found {
-        tables.rows.delete(txn, key)?;
+        tables.entities.delete(txn, key)?;
+        tables.rows.delete(txn, full_key.row(entity_of(key), view))?;
     }
     let deleted = found.len() as u64;
     let left = counted(txn, tables, view)?.saturating_sub(deleted);
@@ -245,4 +259,33 @@ fn delete_chunk(
         _ => tables.counts.put(txn, view.as_bytes(), &left)?,
     }
     Ok((deleted, last))
+}
+
+/// A key of the tables, in one buffer after the other.
+#[derive(Debug, Default)]
+struct FullKey(Vec<u8>);
+
+impl FullKey {
+    /// The key of the row that an entity has in a view. No entity's key is the beginning of
+    /// another's, so that the rows of an entity lie together.
+    fn row(&mut self, entity: &[u8], view: ViewId) -> &[u8] {
+        self.join(entity, view.as_bytes())
+    }
+
+    /// The key that says that an entity has a row in a view.
+    fn entity(&mut self, view: ViewId, entity: &[u8]) -> &[u8] {
+        self.join(view.as_bytes(), entity)
+    }
+
+    fn join(&mut self, first: &[u8], second: &[u8]) -> &[u8] {
+        self.0.clear();
+        self.0.extend_from_slice(first);
+        self.0.extend_from_slice(second);
+        &self.0
+    }
+}
+
+/// The entity's part of a [`FullKey::entity`].
+fn entity_of(key: &[u8]) -> &[u8] {
+    key.get(size_of::<ViewId>()..).unwrap_or_default()
 }

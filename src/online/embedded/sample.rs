@@ -6,12 +6,13 @@ use heed::RoTxn;
 
 use super::{
     super::{RowBatch, ViewId, scatter::scatter},
+    FullKey, entity_of,
     environment::Tables,
 };
 
 /// See [`OnlineStore::sample`](super::super::OnlineStore::sample).
 ///
-/// The span between the first and the last key is divided into `limit` strips, and the row after
+/// The span between the view's first and last key is divided into `limit` strips, and the row after
 /// a point of each is taken. That is fair where keys are numbers or hashes; where they are
 /// crowded, several points find one row, and the first rows of the view make up for it.
 pub(super) fn sample(
@@ -21,19 +22,18 @@ pub(super) fn sample(
     limit: usize,
     seed: u64,
 ) -> heed::Result<RowBatch> {
-    let view = view.as_bytes().as_slice();
-    let all = tables.counts.get(txn, view)?.unwrap_or(0) <= limit as u64;
+    let all = tables.counts.get(txn, view.as_bytes())?.unwrap_or(0) <= limit as u64;
     let mut chosen = if all { BTreeSet::new() } else { spread(txn, tables, view, limit, seed)? };
-    for entry in tables.rows.prefix_iter(txn, view)? {
+    for entry in tables.entities.prefix_iter(txn, view.as_bytes())? {
         if chosen.len() >= limit {
             break;
         }
         chosen.insert(entry?.0);
     }
-    let mut rows = RowBatch::default();
-    for key in chosen {
-        if let Some(row) = tables.rows.get(txn, key)? {
-            rows.push(&key[view.len()..], row.version, |out| out.extend_from_slice(row.value));
+    let (mut rows, mut full_key) = (RowBatch::default(), FullKey::default());
+    for entity in chosen.into_iter().map(entity_of) {
+        if let Some(row) = tables.rows.get(txn, full_key.row(entity, view))? {
+            rows.push(entity, row.version, |out| out.extend_from_slice(row.value));
         }
     }
     Ok(rows)
@@ -42,20 +42,20 @@ pub(super) fn sample(
 fn spread<'txn>(
     txn: &'txn RoTxn,
     tables: Tables,
-    view: &[u8],
+    view: ViewId,
     limit: usize,
     seed: u64,
 ) -> heed::Result<BTreeSet<&'txn [u8]>> {
-    let mut found = BTreeSet::new();
-    let first = tables.rows.prefix_iter(txn, view)?.next().transpose()?;
-    let last = tables.rows.rev_prefix_iter(txn, view)?.next().transpose()?;
+    let (mut found, view) = (BTreeSet::new(), view.as_bytes().as_slice());
+    let first = tables.entities.prefix_iter(txn, view)?.next().transpose()?;
+    let last = tables.entities.rev_prefix_iter(txn, view)?.next().transpose()?;
     let (Some((first, _)), Some((last, _))) = (first, last) else {
         return Ok(found);
     };
     let span = Span::between(first, last);
     for strip in 0..limit as u64 {
         let point = span.point(strip, limit as u64, seed);
-        if let Some((key, _)) = tables.rows.get_greater_than_or_equal_to(txn, &point)?
+        if let Some((key, _)) = tables.entities.get_greater_than_or_equal_to(txn, &point)?
             && key.starts_with(view)
         {
             found.insert(key);

@@ -176,13 +176,13 @@ fn a_file_is_no_store() {
 }
 
 /// Makes a store of a format that is yet to come.
-fn write_format_2(folder: &Path) {
+fn write_format_3(folder: &Path) {
     fs::create_dir(folder).unwrap();
     // SAFETY: nobody else knows the folder.
     let env = unsafe { heed::EnvOpenOptions::new().max_dbs(1).open(folder) }.unwrap();
     let created = env.create_databases_and_commit(env.write_txn().unwrap(), |opener, txn| {
         let meta: heed::Database<Str, U64<BE>> = opener.create_database(txn, Some("meta"))?;
-        meta.put(txn, "format", &2)?;
+        meta.put(txn, "format", &3)?;
         heed::Result::Ok(heed::CommitOrAbort::<_, ()>::Commit(meta))
     });
     assert!(created.is_ok());
@@ -190,10 +190,10 @@ fn write_format_2(folder: &Path) {
 
 #[test]
 fn another_format_is_refused() {
-    let error = refused(|folder| write_format_2(&folder.join("store")));
+    let error = refused(|folder| write_format_3(&folder.join("store")));
     assert_eq!(error.kind(), Kind::Invalid);
     assert!(
-        error.message().ends_with("has format 2; this version of unskew has format 1"),
+        error.message().ends_with("has format 3; this version of unskew has format 2"),
         "{error}"
     );
 }
