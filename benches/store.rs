@@ -267,11 +267,10 @@ async fn read() -> Outcome<()> {
             .map(|i| keys((0..entities).map(|j| ((i * 97 + j * 13) % ENTITIES) as i64)))
             .collect::<Outcome<_>>()?;
         // The keys as the store has them, to ask for the same.
-        let mut lister = redis::Client::open(format!("redis://127.0.0.1:{}", redis.port))?
-            .get_multiplexed_async_connection()
-            .await?;
+        let mut lister =
+            redis::Client::open(format!("redis://127.0.0.1:{}", redis.port))?.get_connection()?;
         let mut names = std::collections::HashMap::new();
-        for name in redis::cmd("KEYS").arg("*").query_async::<Vec<Vec<u8>>>(&mut lister).await? {
+        for name in redis::cmd("KEYS").arg("*").query::<Vec<Vec<u8>>>(&mut lister)? {
             names.insert(name[11..].to_vec(), name);
         }
         let mut question = Vec::new();

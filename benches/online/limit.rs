@@ -8,14 +8,14 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
+    thread::sleep,
     time::Duration,
 };
 
 use axum::body::{Body, Bytes, to_bytes};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use redis::aio::MultiplexedConnection;
-use tokio::{runtime::Runtime, time::sleep};
+use tokio::runtime::Runtime;
 
 use super::{
     load::{Load, Protocol},
@@ -43,7 +43,7 @@ impl Drop for Redis {
 
 impl Redis {
     /// Starts one on a free port, which keeps nothing on disk.
-    pub async fn start(folder: &Path) -> Self {
+    pub fn start(folder: &Path) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = free.local_addr().expect("it has an address");
         drop(free);
@@ -56,21 +56,21 @@ impl Redis {
             .expect("there is a redis-server: make servers installs it");
         let redis = Self { child, address, url: format!("redis://{address}") };
         for _ in 0..100 {
-            if redis.connect().await.is_ok() {
+            if redis.connect().is_ok() {
                 return redis;
             }
-            sleep(Duration::from_millis(50)).await;
+            sleep(Duration::from_millis(50));
         }
         panic!("redis-server does not answer");
     }
 
-    async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
-        redis::Client::open(self.url.as_str())?.get_multiplexed_async_connection().await
+    fn connect(&self) -> redis::RedisResult<redis::Connection> {
+        redis::Client::open(self.url.as_str())?.get_connection()
     }
 
     /// Writes a hash for every entity, with a row of our size for every view.
-    pub async fn fill(&self) {
-        let mut connection = self.connect().await.expect("it answers");
+    pub fn fill(&self) {
+        let mut connection = self.connect().expect("it answers");
         for first in (0..ENTITIES).step_by(1_000) {
             let mut pipe = redis::pipe();
             for id in first..first + 1_000 {
@@ -79,7 +79,7 @@ impl Redis {
                     (0..VIEWS).map(|view| (field(view), row.as_slice())).collect();
                 pipe.hset_multiple(key(id), &fields).ignore();
             }
-            pipe.query_async::<()>(&mut connection).await.expect("it is written");
+            pipe.exec(&mut connection).expect("it is written");
         }
     }
 

@@ -34,13 +34,9 @@ const BARE: &str = "Redis alone";
 const ONE_PIECE: &str = "Redis, 16 in one";
 
 fn main() {
-    let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
     let ours = Project::new("");
-    let redis = runtime.block_on(async {
-        let redis = Redis::start(&ours.path(".")).await;
-        redis.fill().await;
-        redis
-    });
+    let redis = Redis::start(&ours.path("."));
+    redis.fill();
     let on_redis = Project::new(&format!("[online]\nurl = \"{}\"\n", redis.url));
     let servers = [
         (OURS, ours.serve()),

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
-use redis::{Pipeline, Value, cmd};
+use bytes::Bytes;
+use redis::{Value, cmd};
 use tokio::sync::Mutex;
 
 use super::{
@@ -74,10 +75,9 @@ impl Cluster {
         let known = self.masters();
         let seeds = self.options.url.addresses.iter().map(|address| self.server(address.clone()));
         let mut silence = Silence::Lost("there is no node to ask".to_owned());
-        let mut slots = Pipeline::new();
-        slots.add_command(cmd("CLUSTER").arg("SLOTS").to_owned());
+        let slots = Bytes::from(cmd("CLUSTER").arg("SLOTS").get_packed_command());
         for server in known.into_iter().chain(seeds) {
-            let answered = server.send(Lane::Read, &slots, 1).await;
+            let answered = server.send(Lane::Read, slots.clone(), 1).await;
             match answered.map(|answers| parse(&answers, server.address())) {
                 Ok(Some(ranges)) => {
                     self.map.store(Arc::new(self.map_of(ranges)));

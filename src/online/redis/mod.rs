@@ -4,8 +4,10 @@
 //! all views, and a request is one round trip. Which of two rows stays is decided beside the data
 //! (`write.rs`).
 
+mod answer;
 mod breaker;
 mod cluster;
+mod connection;
 mod layout;
 mod options;
 mod router;
@@ -132,12 +134,12 @@ impl OnlineStore for RedisStore {
         let mut commands = Commands::with_capacity(lookups.iter().map(entities).sum());
         for lookup in lookups.iter().filter(|lookup| !lookup.views.is_empty()) {
             for entity in lookup.keys.iter().flatten() {
-                commands.push(Tag::of(entity), get(&self.layout.key(entity), lookup.views));
+                commands.push(Tag::of(entity), &get(&self.layout.key(entity), lookup.views));
             }
         }
         let answers = match commands.is_empty() {
             true => Vec::new(),
-            false => self.router.run(Lane::Read, &commands).await?,
+            false => self.router.run(Lane::Read, commands).await?,
         };
         let mut answers = answers.iter();
         let find = |lookup: &Lookup<'_>| {

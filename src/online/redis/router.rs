@@ -6,8 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _, join_all};
-use redis::{Cmd, Pipeline, ServerErrorKind, Value, cmd};
+use redis::{Cmd, ServerErrorKind, Value, cmd};
 use tokio::time::sleep;
 
 use super::{
@@ -26,39 +27,48 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// Commands, each on keys of one tag.
 #[derive(Debug, Default)]
 pub(super) struct Commands {
-    pipeline: Pipeline,
-    tags: Vec<Tag>,
+    /// As they are sent, one after the other.
+    packed: Vec<u8>,
+    /// The tag of each, and where it ends.
+    places: Vec<(Tag, usize)>,
 }
 
 impl Commands {
     pub(super) fn with_capacity(commands: usize) -> Self {
-        Self { pipeline: Pipeline::with_capacity(commands), tags: Vec::with_capacity(commands) }
+        Self { packed: Vec::new(), places: Vec::with_capacity(commands) }
     }
 
-    pub(super) fn push(&mut self, tag: Tag, command: Cmd) {
-        self.pipeline.add_command(command);
-        self.tags.push(tag);
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.tags.len()
+    pub(super) fn push(&mut self, tag: Tag, command: &Cmd) {
+        command.write_packed_command(&mut self.packed);
+        self.places.push((tag, self.packed.len()));
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.tags.is_empty()
+        self.places.is_empty()
     }
+}
 
+/// Commands that are sent, again where that is worth it.
+struct Sent {
+    packed: Bytes,
+    places: Vec<(Tag, usize)>,
+}
+
+impl Sent {
     /// Some of the commands, each behind `ASKING` where that is wanted.
-    fn some(&self, places: &[usize], asking: bool) -> Pipeline {
-        let all: Vec<&Cmd> = self.pipeline.cmd_iter().collect();
-        let mut some = Pipeline::with_capacity(places.len());
+    fn some(&self, places: &[usize], asking: bool) -> Bytes {
+        if !asking && places.len() == self.places.len() {
+            return self.packed.clone();
+        }
+        let mut some = Vec::new();
         for place in places {
             if asking {
-                some.add_command(cmd("ASKING"));
+                cmd("ASKING").write_packed_command(&mut some);
             }
-            some.add_command(all[*place].clone());
+            let start = place.checked_sub(1).map_or(0, |before| self.places[before].1);
+            some.extend_from_slice(&self.packed[start..self.places[*place].1]);
         }
-        some
+        some.into()
     }
 }
 
@@ -99,11 +109,7 @@ impl Router {
     pub(super) fn new(options: RedisOptions) -> Result<Self> {
         options.check()?;
         let options = Arc::new(options);
-        let dialer = Dialer::new(&options, &options.credentials, options.url.database);
-        if let Some(first) = options.url.addresses.first() {
-            dialer.check(first)?;
-        }
-        let dialer = Arc::new(dialer);
+        let dialer = Arc::new(Dialer::new(&options, &options.credentials, options.url.database)?);
         let shared = || (Arc::clone(&options), Arc::clone(&dialer));
         let servers = match (&options.url.topology, options.url.addresses.as_slice()) {
             (Topology::Single, [address]) => {
@@ -112,7 +118,7 @@ impl Router {
             (Topology::Single, _) => return Err(Error::invalid("one server has one address")),
             (Topology::Sentinel(service), _) => {
                 let (options, dialer) = shared();
-                Servers::Sentinel(Sentinels::new(service, options, dialer))
+                Servers::Sentinel(Sentinels::new(service, options, dialer)?)
             }
             (Topology::Cluster, _) => {
                 let (options, dialer) = shared();
@@ -131,23 +137,22 @@ impl Router {
     /// # Errors
     /// [`Kind::Unavailable`](crate::error::Kind::Unavailable) when a server does not answer, or
     /// does not answer for its keys, however often it is asked.
-    pub(super) fn run<'a>(
-        &'a self,
-        lane: Lane,
-        commands: &'a Commands,
-    ) -> BoxFuture<'a, Result<Vec<Value>>> {
+    pub(super) fn run(&self, lane: Lane, commands: Commands) -> BoxFuture<'_, Result<Vec<Value>>> {
         self.try_to_run(lane, commands).boxed()
     }
 
-    async fn try_to_run(&self, lane: Lane, commands: &Commands) -> Result<Vec<Value>> {
-        let mut answers: Vec<Option<Value>> = vec![None; commands.len()];
+    async fn try_to_run(&self, lane: Lane, commands: Commands) -> Result<Vec<Value>> {
+        let Commands { packed, places } = commands;
+        let commands = Sent { packed: packed.into(), places };
+        let count = commands.places.len();
+        let mut answers: Vec<Option<Value>> = vec![None; count];
         let mut waiting: Vec<(usize, Route)> =
-            (0..commands.len()).map(|place| (place, Route::Owner)).collect();
+            (0..count).map(|place| (place, Route::Owner)).collect();
         let mut tries = Tries::new(lane, &self.options);
         loop {
             let noticed = Instant::now();
             let mut trouble = None;
-            for (place, outcome) in self.round(lane, commands, &waiting).await {
+            for (place, outcome) in self.round(lane, &commands, &waiting).await {
                 match outcome {
                     Outcome::Answer(answer) => answers[place] = Some(answer),
                     Outcome::Again(route, why) => {
@@ -180,11 +185,10 @@ impl Router {
     /// # Errors
     /// As [`Router::run`].
     pub(super) async fn ask(&self, server: &Server, command: Cmd) -> Result<Value> {
-        let mut one = Pipeline::with_capacity(1);
-        one.add_command(command);
+        let command = Bytes::from(command.get_packed_command());
         let mut tries = Tries::new(Lane::Bulk, &self.options);
         loop {
-            let why = match server.send(Lane::Bulk, &one, 1).await {
+            let why = match server.send(Lane::Bulk, command.clone(), 1).await {
                 Ok(answers) => match answers.into_iter().next().map(judge) {
                     Some(Outcome::Answer(answer)) => return Ok(answer),
                     Some(
@@ -230,7 +234,7 @@ impl Router {
     async fn round(
         &self,
         lane: Lane,
-        commands: &Commands,
+        commands: &Sent,
         waiting: &[(usize, Route)],
     ) -> Vec<(usize, Outcome)> {
         if let Err(silence) = self.known(Instant::now()).await {
@@ -249,7 +253,7 @@ impl Router {
         let mut outcomes = Vec::with_capacity(waiting.len());
         for (place, route) in waiting {
             let server = match route {
-                Route::Owner => cluster.owner(commands.tags[*place]),
+                Route::Owner => cluster.owner(commands.places[*place].0),
                 Route::Taking(address) => Some(cluster.server(address.clone())),
             };
             match server {
@@ -310,7 +314,7 @@ const RESTING: &str = "it failed time and again and is left alone for a moment";
 async fn all(
     server: &Server,
     lane: Lane,
-    commands: &Commands,
+    commands: &Sent,
     waiting: &[(usize, Route)],
 ) -> Vec<(usize, Outcome)> {
     let places: Vec<usize> = waiting.iter().map(|(place, _)| *place).collect();
@@ -322,15 +326,12 @@ async fn all(
 async fn send(
     server: &Server,
     lane: Lane,
-    commands: &Commands,
+    commands: &Sent,
     places: &[usize],
     asking: bool,
 ) -> Vec<Outcome> {
     let count = if asking { places.len() * 2 } else { places.len() };
-    let sent = match !asking && places.len() == commands.len() {
-        true => server.send(lane, &commands.pipeline, count).await,
-        false => server.send(lane, &commands.some(places, asking), count).await,
-    };
+    let sent = server.send(lane, commands.some(places, asking), count).await;
     let mut answers = match sent {
         Ok(answers) => answers,
         Err(silence) => return places.iter().map(|_| failed(&silence, Some(server))).collect(),
@@ -341,11 +342,11 @@ async fn send(
     }
     let lacks_script = |answer: &Value| is_error(answer, ServerErrorKind::NoScript);
     if answers.iter().any(lacks_script) {
-        let mut load = Pipeline::with_capacity(scripts::ALL.len());
+        let mut load = Vec::new();
         for script in scripts::ALL {
-            load.add_command(cmd("SCRIPT").arg("LOAD").arg(script.text).to_owned());
+            cmd("SCRIPT").arg("LOAD").arg(script.text).write_packed_command(&mut load);
         }
-        if let Err(silence) = server.send(lane, &load, scripts::ALL.len()).await {
+        if let Err(silence) = server.send(lane, load.into(), scripts::ALL.len()).await {
             return places.iter().map(|_| failed(&silence, Some(server))).collect();
         }
     }

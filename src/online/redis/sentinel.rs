@@ -10,6 +10,7 @@ use super::{
     options::{Address, RedisOptions},
     server::{Dialer, Lane, Server, Silence},
 };
+use crate::error::Result;
 
 /// A service and its sentinels.
 #[derive(Debug)]
@@ -24,15 +25,21 @@ pub(super) struct Sentinels {
 }
 
 impl Sentinels {
-    pub(super) fn new(service: &str, options: Arc<RedisOptions>, dialer: Arc<Dialer>) -> Self {
-        let to_sentinels = Dialer::new(&options, &options.sentinel, 0);
-        Self {
+    /// # Errors
+    /// Those of [`Dialer::new`].
+    pub(super) fn new(
+        service: &str,
+        options: Arc<RedisOptions>,
+        dialer: Arc<Dialer>,
+    ) -> Result<Self> {
+        let to_sentinels = Dialer::new(&options, &options.sentinel, 0)?;
+        Ok(Self {
             service: service.to_owned(),
             options,
             dialers: (to_sentinels, dialer),
             master: ArcSwapOption::empty(),
             finding: Mutex::default(),
-        }
+        })
     }
 
     /// The master, as far as is known.
@@ -77,12 +84,13 @@ impl Sentinels {
     }
 
     async fn ask(&self, sentinel: &Address) -> Result<Address, Silence> {
-        let lost = |what: String| Silence::Lost(format!("sentinel {sentinel}: {what}"));
-        let mut connection = self.dialers.0.connect(sentinel, Lane::Read).await?;
+        let dialer = &self.dialers.0;
+        let connection = dialer.connect(sentinel).await?;
         let question = cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(&self.service).to_owned();
-        let answer = connection.send_packed_command(&question).await;
-        let answer = answer.map_err(|error| lost(error.to_string()))?;
-        parse(&answer).ok_or_else(|| lost(format!("it knows no master of {:?}", self.service)))
+        let question = question.get_packed_command().into();
+        let answers = dialer.ask(&connection, Lane::Read, question, 1).await?;
+        let unknown = || format!("sentinel {sentinel} knows no master of {:?}", self.service);
+        answers.first().and_then(parse).ok_or_else(|| Silence::Lost(unknown()))
     }
 }
 

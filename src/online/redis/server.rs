@@ -6,16 +6,15 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ErrorKind,
-    IntoConnectionInfo as _, Pipeline, RedisConnectionInfo, RedisError, RedisResult,
-    TlsCertificates, Value, aio::MultiplexedConnection,
-};
+use bytes::Bytes;
+use redis::{Cmd, Value};
 use tokio::{sync::Mutex, time::timeout};
 
 use super::{
+    answer,
     breaker::Breaker,
-    options::{Address, Credentials, RedisOptions, TlsOptions},
+    connection::{Connection, Tls, server_name},
+    options::{Address, Credentials, RedisOptions},
 };
 use crate::error::{Error, Result};
 
@@ -40,105 +39,122 @@ pub(super) enum Silence {
     Refused(String),
 }
 
-/// How connections are made.
+/// How connections are made, and how long they may take.
 #[derive(Debug)]
 pub(super) struct Dialer {
-    tls: Option<TlsCertificates>,
-    credentials: Credentials,
-    database: i64,
+    tls: Option<Tls>,
+    /// What a connection begins with.
+    greeting: Vec<Greeting>,
     connect_timeout: Duration,
     read_timeout: Duration,
     write_timeout: Duration,
 }
 
+/// A command that signs in or chooses the database.
+#[derive(Clone)]
+enum Greeting {
+    SignIn(Cmd),
+    Choose(Cmd),
+}
+
+impl std::fmt::Debug for Greeting {
+    /// A command may have a password in it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::SignIn(_) => "SignIn(…)",
+            Self::Choose(_) => "Choose(…)",
+        })
+    }
+}
+
 impl Dialer {
-    pub(super) fn new(options: &RedisOptions, credentials: &Credentials, database: i64) -> Self {
-        if options.url.tls {
-            // Two implementations of TLS's mathematics are linked, and nobody chooses for us. An
-            // error says that somebody has chosen before.
-            let _ = rustls::crypto::ring::default_provider().install_default();
+    /// # Errors
+    /// [`Kind::Invalid`](crate::error::Kind::Invalid) for certificates that are none, and a host
+    /// that no certificate can be for.
+    pub(super) fn new(
+        options: &RedisOptions,
+        credentials: &Credentials,
+        database: i64,
+    ) -> Result<Self> {
+        let unusable = |what: String| {
+            Error::invalid(format!("the settings of an online store cannot be used: {what}"))
+        };
+        let tls = match options.url.tls {
+            true => Some(Tls::new(&options.tls).map_err(unusable)?),
+            false => None,
+        };
+        for address in options.url.addresses.iter().filter(|_| tls.is_some()) {
+            server_name(address).map_err(unusable)?;
         }
-        Self {
-            tls: options.url.tls.then(|| certificates(&options.tls)),
-            credentials: credentials.clone(),
-            database,
+        Ok(Self {
+            tls,
+            greeting: greeting(credentials, database),
             connect_timeout: options.connect_timeout,
             read_timeout: options.read_timeout,
             write_timeout: options.write_timeout,
-        }
-    }
-
-    /// A client for a server; nothing is connected yet.
-    fn client(&self, address: &Address) -> RedisResult<Client> {
-        let mut settings = RedisConnectionInfo::default().set_db(self.database);
-        if let Some(password) = &self.credentials.password {
-            settings = settings.set_password(password.reveal());
-        }
-        if let Some(username) = &self.credentials.username {
-            settings = settings.set_username(username);
-        }
-        let (host, port) = (address.host.clone(), address.port);
-        let info = |address: ConnectionAddr| {
-            Ok::<_, RedisError>(address.into_connection_info()?.set_redis_settings(settings))
-        };
-        match &self.tls {
-            Some(certificates) => {
-                let address =
-                    ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None };
-                Client::build_with_tls(info(address)?, certificates.clone())
-            }
-            None => Client::open(info(ConnectionAddr::Tcp(host, port))?),
-        }
-    }
-
-    /// Refuses certificates that are none.
-    pub(super) fn check(&self, address: &Address) -> Result<()> {
-        self.client(address).map(drop).map_err(|error| {
-            Error::invalid(format!("the settings of an online store cannot be used: {error}"))
         })
     }
 
     /// Connects and signs in.
-    pub(super) async fn connect(
-        &self,
-        address: &Address,
-        lane: Lane,
-    ) -> Result<MultiplexedConnection, Silence> {
-        let answers = match lane {
-            Lane::Read => self.read_timeout,
-            Lane::Bulk => self.write_timeout,
-        };
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.connect_timeout))
-            .set_response_timeout(Some(answers));
-        let client = self.client(address).map_err(|error| silence(&error))?;
-        let connected = client.get_multiplexed_async_connection_with_config(&config);
-        match timeout(self.connect_timeout, connected).await {
-            Ok(connected) => connected.map_err(|error| silence(&error)),
+    pub(super) async fn connect(&self, address: &Address) -> Result<Connection, Silence> {
+        match timeout(self.connect_timeout, self.greet(address)).await {
+            Ok(connected) => connected,
             Err(_) => Err(Silence::Lost(format!(
                 "no connection within {} ms",
                 self.connect_timeout.as_millis()
             ))),
         }
     }
-}
 
-fn certificates(options: &TlsOptions) -> TlsCertificates {
-    TlsCertificates {
-        client_tls: options.client.as_ref().map(|(certificate, key)| ClientTlsConfig {
-            client_cert: certificate.as_bytes().to_vec(),
-            client_key: key.reveal().as_bytes().to_vec(),
-        }),
-        root_cert: options.authorities.as_ref().map(|pem| pem.as_bytes().to_vec()),
+    async fn greet(&self, address: &Address) -> Result<Connection, Silence> {
+        let opened = Connection::open(address, self.tls.as_ref()).await;
+        let connection = opened.map_err(|error| Silence::Lost(error.to_string()))?;
+        for greeting in &self.greeting {
+            let (Greeting::SignIn(command) | Greeting::Choose(command)) = greeting;
+            let command = command.get_packed_command().into();
+            let answers = self.ask(&connection, Lane::Read, command, 1).await?;
+            if let [Value::ServerError(error)] = answers.as_slice() {
+                let said = format!("{} {}", error.code(), error.details().unwrap_or_default());
+                return Err(match greeting {
+                    Greeting::SignIn(_) => Silence::Refused(said),
+                    Greeting::Choose(_) => Silence::Lost(said),
+                });
+            }
+        }
+        Ok(connection)
+    }
+
+    /// Asks on a connection, within the time of its lane.
+    pub(super) async fn ask(
+        &self,
+        connection: &Connection,
+        lane: Lane,
+        commands: Bytes,
+        count: usize,
+    ) -> Result<Vec<Value>, Silence> {
+        let limit = match lane {
+            Lane::Read => self.read_timeout,
+            Lane::Bulk => self.write_timeout,
+        };
+        match timeout(limit, connection.ask(commands, count)).await {
+            Ok(Ok(answers)) => {
+                answer::parse(&answers, count).map_err(|error| Silence::Lost(error.to_string()))
+            }
+            Ok(Err(why)) => Err(Silence::Lost(why)),
+            Err(_) => Err(Silence::Lost("no answer in time".to_owned())),
+        }
     }
 }
 
-fn silence(error: &RedisError) -> Silence {
-    match error.kind() {
-        ErrorKind::AuthenticationFailed => Silence::Refused(error.to_string()),
-        _ if error.is_timeout() => Silence::Lost("no answer in time".to_owned()),
-        _ => Silence::Lost(error.to_string()),
-    }
+fn greeting(credentials: &Credentials, database: i64) -> Vec<Greeting> {
+    let sign_in = credentials.password.as_ref().map(|password| {
+        let mut sign_in = redis::cmd("AUTH");
+        sign_in.arg(&credentials.username).arg(password.reveal());
+        Greeting::SignIn(sign_in)
+    });
+    let choose =
+        (database != 0).then(|| Greeting::Choose(redis::cmd("SELECT").arg(database).to_owned()));
+    sign_in.into_iter().chain(choose).collect()
 }
 
 /// A server. Whatever is asked goes through here.
@@ -173,7 +189,7 @@ impl Server {
     pub(super) async fn send(
         &self,
         lane: Lane,
-        commands: &Pipeline,
+        commands: Bytes,
         count: usize,
     ) -> Result<Vec<Value>, Silence> {
         if !self.breaker.allows(self.born.elapsed()) {
@@ -190,29 +206,22 @@ impl Server {
     async fn try_to_send(
         &self,
         lane: Lane,
-        commands: &Pipeline,
+        commands: Bytes,
         count: usize,
     ) -> Result<Vec<Value>, Silence> {
         let line = match lane {
             Lane::Read => &self.read,
             Lane::Bulk => &self.bulk,
         };
-        let connection = match line.open.load_full() {
+        let connection = match line.open() {
             Some(connection) => connection,
-            None => line.connect(&self.dialer, &self.address, lane).await?,
+            None => line.connect(&self.dialer, &self.address).await?,
         };
-        let mut sender = MultiplexedConnection::clone(&connection);
-        match sender.send_packed_commands(commands, 0, count).await {
-            Ok(answers) if answers.len() == count => Ok(answers),
-            Ok(answers) => {
-                line.drop_connection(&connection);
-                Err(Silence::Lost(format!("{} answers to {count} commands", answers.len())))
-            }
-            Err(error) => {
-                line.drop_connection(&connection);
-                Err(silence(&error))
-            }
+        let answers = self.dialer.ask(&connection, lane, commands, count).await;
+        if answers.is_err() {
+            line.drop_connection(&connection);
         }
+        answers
     }
 
     /// Forgets the connections: the server is no longer what it was.
@@ -225,21 +234,25 @@ impl Server {
 /// A connection that is made when it is needed, by one while the others wait for what comes of it.
 #[derive(Debug, Default)]
 struct Line {
-    open: ArcSwapOption<MultiplexedConnection>,
+    open: ArcSwapOption<Connection>,
     /// Held by the one who connects: when that failed the last time, and why.
     connecting: Mutex<Option<(Instant, Silence)>>,
 }
 
 impl Line {
+    /// The connection, where there is one that has not ended.
+    fn open(&self) -> Option<Arc<Connection>> {
+        self.open.load_full().filter(|connection| !connection.has_ended())
+    }
+
     async fn connect(
         &self,
         dialer: &Dialer,
         address: &Address,
-        lane: Lane,
-    ) -> Result<Arc<MultiplexedConnection>, Silence> {
+    ) -> Result<Arc<Connection>, Silence> {
         let asked = Instant::now();
         let mut failure = self.connecting.lock().await;
-        if let Some(connection) = self.open.load_full() {
+        if let Some(connection) = self.open() {
             return Ok(connection);
         }
         if let Some((at, silence)) = &*failure
@@ -247,7 +260,7 @@ impl Line {
         {
             return Err(silence.clone());
         }
-        match dialer.connect(address, lane).await {
+        match dialer.connect(address).await {
             Ok(connection) => {
                 let connection = Arc::new(connection);
                 self.open.store(Some(Arc::clone(&connection)));
@@ -262,7 +275,7 @@ impl Line {
     }
 
     /// Whoever comes next connects anew, unless somebody has already.
-    fn drop_connection(&self, failed: &Arc<MultiplexedConnection>) {
+    fn drop_connection(&self, failed: &Arc<Connection>) {
         let open = self.open.load();
         if open.as_ref().is_some_and(|open| Arc::ptr_eq(open, failed)) {
             self.open.compare_and_swap(&open, None);

@@ -76,11 +76,11 @@ async fn of_each(
     for key in keys {
         let entity = store.layout.entity(key);
         let entity = entity.ok_or_else(|| Error::internal("a key is of no entity"))?;
-        commands.push(Tag::of(entity), command(key));
+        commands.push(Tag::of(entity), &command(key));
     }
     match commands.is_empty() {
         true => Ok(Vec::new()),
-        false => store.router.run(Lane::Bulk, &commands).await,
+        false => store.router.run(Lane::Bulk, commands).await,
     }
 }
 

@@ -109,9 +109,9 @@ impl Writer<'_> {
         for piece in runs(&staying, BYTES_PER_PIECE) {
             let mut commands = Commands::with_capacity(piece.len());
             for (tag, entity, row) in piece {
-                commands.push(*tag, self.add_row(*tag, entity, row));
+                commands.push(*tag, &self.add_row(*tag, entity, row));
             }
-            let answers = self.store.router.run(Lane::Bulk, &commands).await?;
+            let answers = self.store.router.run(Lane::Bulk, commands).await?;
             for (row, answer) in piece.iter().zip(&answers) {
                 match answer {
                     Value::Int(1) => added.push(*row),
@@ -143,13 +143,13 @@ impl Writer<'_> {
         for (tag, ..) in tags.iter().filter_map(|rows| rows.first()) {
             let mut exists = Cmd::new();
             exists.arg("EXISTS").arg(self.store.layout.marker(*tag));
-            commands.push(*tag, exists);
+            commands.push(*tag, &exists);
         }
         let (mut staying, mut expiring) = (Vec::with_capacity(sorted.len()), Vec::new());
         if commands.is_empty() {
             return Ok((staying, expiring));
         }
-        let answers = self.store.router.run(Lane::Bulk, &commands).await?;
+        let answers = self.store.router.run(Lane::Bulk, commands).await?;
         for (rows, answer) in tags.into_iter().zip(&answers) {
             match answer {
                 Value::Int(0) => staying.extend_from_slice(rows),
@@ -181,7 +181,7 @@ impl Writer<'_> {
     async fn decide(&self, sorted: &[Sorted<'_>]) -> Result<WriteReport> {
         let (mut report, mut absent) = (WriteReport::default(), 0);
         for (commands, calls) in self.pieces(sorted) {
-            let answers = self.store.router.run(Lane::Bulk, &commands).await?;
+            let answers = self.store.router.run(Lane::Bulk, commands).await?;
             for (answer, call) in answers.iter().zip(calls) {
                 let (decided, added) = self.report(answer, call)?;
                 report += decided;
@@ -214,7 +214,7 @@ impl Writer<'_> {
             let newest = call.iter().map(|(_, _, row)| row.version.event).max();
             let expiry = self.expiry(newest.unwrap_or(now), now);
             if let Some((commands, calls)) = pieces.last_mut() {
-                commands.push(*tag, self.call(*tag, call, expiry));
+                commands.push(*tag, &self.call(*tag, call, expiry));
                 calls.push(call);
             }
         }

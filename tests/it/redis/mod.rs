@@ -386,3 +386,55 @@ async fn concurrent_requests_share_a_connection() {
     // One to read, one to write, one for the question.
     assert_eq!(clients.lines().count(), 3, "{clients}");
 }
+
+/// A store with 200 entities.
+async fn store_of_many(server: &Server) -> Arc<RedisStore> {
+    let store = Arc::new(server.store());
+    let rows: Vec<Row> = (0..200).map(|id| Row::at(id, 1)).collect();
+    store.write(view("a"), batch(&rows), None).await.unwrap();
+    store
+}
+
+/// Reads entities one by one, all at once, and checks what is found.
+async fn read_at_once(store: &Arc<RedisStore>, ids: std::ops::Range<i64>) {
+    let reads = ids.map(|id| {
+        let store = Arc::clone(store);
+        tokio::spawn(async move { (id, stored(&*store, view("a"), [id]).await.unwrap()) })
+    });
+    for read in futures::future::join_all(reads.collect::<Vec<_>>()).await {
+        let (id, read) = read.unwrap();
+        assert_eq!(read, [found(&Row::at(id, 1))]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_nobody_waits_for_is_given_to_nobody() {
+    let server = Server::start(PLAIN);
+    let store = store_of_many(&server).await;
+    for round in 0..50 {
+        let given_up = (0..20).map(|id| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { stored(&*store, view("a"), [id]).await.map(drop) })
+        });
+        let given_up: Vec<_> = given_up.collect();
+        for _ in 0..round % 10 {
+            tokio::task::yield_now().await;
+        }
+        given_up.iter().for_each(tokio::task::JoinHandle::abort);
+        read_at_once(&store, 100..120).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_the_server_ended_is_made_again() {
+    let server = Server::start(PLAIN);
+    let store = store_of_many(&server).await;
+    for _ in 0..3 {
+        read_at_once(&store, 0..20).await;
+        let mut kill = cmd("CLIENT");
+        kill.arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes");
+        let ended: usize = kill.query(&mut server.connect()).unwrap();
+        assert!(ended >= 1);
+        read_at_once(&store, 0..20).await;
+    }
+}
