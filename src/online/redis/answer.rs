@@ -1,8 +1,43 @@
-//! Answers as Redis writes them: RESP2, <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
+//! Answers, as Redis writes them: RESP2, <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 
 use std::io;
 
-use redis::{Value, parse_redis_value};
+use bytes::Bytes;
+
+/// What Redis answers to a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// There is nothing.
+    Nil,
+    /// A number.
+    Int(i64),
+    /// A text, where it was received.
+    Text(Bytes),
+    /// A word, such as `OK`.
+    Status(String),
+    /// Several answers.
+    Array(Vec<Answer>),
+    /// Why it was not done.
+    Error(Complaint),
+}
+
+/// An error that Redis answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Complaint {
+    /// Its first word.
+    pub(super) code: String,
+    /// The rest of it.
+    pub(super) details: String,
+}
+
+impl std::fmt::Display for Complaint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.details.as_str() {
+            "" => f.write_str(&self.code),
+            details => write!(f, "{} {details}", self.code),
+        }
+    }
+}
 
 /// How deep arrays may lie in arrays. Redis' answers to our commands have three levels.
 const DEPTH: usize = 8;
@@ -16,9 +51,9 @@ const END: &[u8] = b"\r\n";
 ///
 /// # Errors
 /// [`io::ErrorKind::InvalidData`] when they are something else.
-pub(super) fn parse(bytes: &[u8], count: usize) -> io::Result<Vec<Value>> {
+pub(super) fn parse(bytes: &Bytes, count: usize) -> io::Result<Vec<Answer>> {
     let mut reader = Reader { rest: bytes };
-    let answers = (0..count).map(|_| reader.value(DEPTH)).collect::<io::Result<_>>()?;
+    let answers = (0..count).map(|_| reader.answer(bytes, DEPTH)).collect::<io::Result<_>>()?;
     match reader.rest {
         [] => Ok(answers),
         rest => Err(garbled(rest)),
@@ -79,34 +114,37 @@ impl<'a> Reader<'a> {
         Some(bytes)
     }
 
-    /// The next value, which is whole.
-    fn value(&mut self, depth: usize) -> io::Result<Value> {
+    /// The next answer, which is whole, out of these bytes.
+    fn answer(&mut self, bytes: &Bytes, depth: usize) -> io::Result<Answer> {
         let start = self.rest;
         let (kind, line) = self.line()?.ok_or_else(|| garbled(start))?;
+        let text = || str::from_utf8(line).map_err(|_| garbled(start));
         match kind {
             b'$' => match length_of(line)? {
-                None => Ok(Value::Nil),
+                None => Ok(Answer::Nil),
                 Some(length) => {
-                    let text = self.bytes(length).ok_or_else(|| garbled(start))?.to_vec();
+                    let text = self.bytes(length).ok_or_else(|| garbled(start))?;
                     match self.bytes(END.len()) {
-                        Some(END) => Ok(Value::BulkString(text)),
+                        Some(END) => Ok(Answer::Text(bytes.slice_ref(text))),
                         _ => Err(garbled(start)),
                     }
                 }
             },
             b'*' => match length_of(line)? {
-                None => Ok(Value::Nil),
+                None => Ok(Answer::Nil),
                 // Each takes three bytes at the least, and they are there.
                 Some(count) if depth > 0 && count <= start.len() => {
-                    let values = (0..count).map(|_| self.value(depth - 1));
-                    Ok(Value::Array(values.collect::<io::Result<_>>()?))
+                    let answers = (0..count).map(|_| self.answer(bytes, depth - 1));
+                    Ok(Answer::Array(answers.collect::<io::Result<_>>()?))
                 }
                 Some(_) => Err(garbled(start)),
             },
-            // Numbers, texts and errors, which are not where the time goes.
-            b':' | b'+' | b'-' => {
-                let length = start.len() - self.rest.len();
-                parse_redis_value(&start[..length]).map_err(|_| garbled(start))
+            b':' => text()?.parse().map(Answer::Int).map_err(|_| garbled(start)),
+            b'+' => Ok(Answer::Status(text()?.to_owned())),
+            b'-' => {
+                let (code, details) = text()?.split_once(' ').unwrap_or((text()?, ""));
+                let (code, details) = (code.to_owned(), details.to_owned());
+                Ok(Answer::Error(Complaint { code, details }))
             }
             _ => Err(garbled(start)),
         }
@@ -118,7 +156,11 @@ fn length_of(line: &[u8]) -> io::Result<Option<usize>> {
     if line == b"-1" {
         return Ok(None);
     }
-    let number = str::from_utf8(line).ok().and_then(|line| line.parse().ok());
+    let more = |number: usize, digit: &u8| {
+        let digit = digit.is_ascii_digit().then(|| usize::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    };
+    let number = line.iter().try_fold(0, more).filter(|_| !line.is_empty());
     number.map(Some).ok_or_else(|| garbled(line))
 }
 
@@ -130,8 +172,26 @@ fn garbled(bytes: &[u8]) -> io::Error {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use redis::{Value, parse_redis_value};
 
     use super::*;
+
+    /// The same, as the crate `redis` has it.
+    fn ours(value: Value) -> Answer {
+        match value {
+            Value::Nil => Answer::Nil,
+            Value::Int(number) => Answer::Int(number),
+            Value::BulkString(text) => Answer::Text(text.into()),
+            Value::Okay => Answer::Status("OK".to_owned()),
+            Value::SimpleString(word) => Answer::Status(word),
+            Value::Array(values) => Answer::Array(values.into_iter().map(ours).collect()),
+            Value::ServerError(error) => Answer::Error(Complaint {
+                code: error.code().to_owned(),
+                details: error.details().unwrap_or_default().to_owned(),
+            }),
+            other => panic!("{other:?} is of another version of the protocol"),
+        }
+    }
 
     /// Values as Redis has them, written down.
     fn written() -> impl Strategy<Value = Vec<u8>> {
@@ -158,8 +218,9 @@ mod tests {
         fn answers_are_read_as_the_crate_reads_them(
             written in prop::collection::vec(written(), 0..4), after in "[$*+]?1?",
         ) {
-            let expected: Vec<_> = written.iter().map(|one| parse_redis_value(one).unwrap()).collect();
-            prop_assert_eq!(parse(&written.concat(), written.len()).unwrap(), expected);
+            let expected: Vec<_> =
+                written.iter().map(|one| ours(parse_redis_value(one).unwrap())).collect();
+            prop_assert_eq!(parse(&written.concat().into(), written.len()).unwrap(), expected);
             for one in written {
                 let followed = [one.as_slice(), after.as_bytes()].concat();
                 prop_assert_eq!(length(&followed).unwrap(), Some(one.len()));
@@ -173,9 +234,10 @@ mod tests {
         fn whatever_comes_is_an_answer_or_none(bytes in prop::collection::vec(
             prop_oneof![any::<u8>(), prop::sample::select(b"$*:+-\r\n0123".to_vec())], 0..40,
         )) {
+            let bytes = Bytes::from(bytes);
             if let Ok(Some(length)) = length(&bytes) {
                 prop_assert!(length <= bytes.len());
-                let _ = parse(&bytes[..length], 1);
+                let _ = parse(&bytes.slice(..length), 1);
             }
             let _ = parse(&bytes, 1);
         }
@@ -184,7 +246,8 @@ mod tests {
     #[test]
     fn what_is_no_answer_is_refused() {
         let check = |bytes: &[u8]| {
-            let parsed = length(bytes).and_then(|_| parse(bytes, 1).map(drop));
+            let whole = Bytes::copy_from_slice(bytes);
+            let parsed = length(bytes).and_then(|_| parse(&whole, 1).map(drop));
             let error = parsed.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{}", bytes.escape_ascii());
         };
@@ -193,6 +256,8 @@ mod tests {
         check(&b"+".repeat(LINE));
         check(b"\r\n");
         check(b"$x\r\n");
+        check(b"$\r\n");
+        check(b"$+1\r\n");
         check(b"$-2\r\n");
         check(b"*-2\r\n");
         check(b":1x\r\n");

@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use redis::{Value, cmd};
+use redis::cmd;
 use tokio::sync::Mutex;
 
 use super::{
+    answer::Answer,
     layout::{SLOTS, Tag},
     options::{Address, RedisOptions},
     server::{Dialer, Lane, Server, Silence},
@@ -114,20 +115,20 @@ impl Cluster {
 
 /// The ranges of slots and their masters out of an answer to `CLUSTER SLOTS` by the node at
 /// `asked`; `None` where it is no such, or there is no slot.
-fn parse(answers: &[Value], asked: &Address) -> Option<Vec<(u16, u16, Address)>> {
-    let [Value::Array(ranges)] = answers else { return None };
-    let range = |range: &Value| {
-        let Value::Array(range) = range else { return None };
-        let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = range.as_slice()
+fn parse(answers: &[Answer], asked: &Address) -> Option<Vec<(u16, u16, Address)>> {
+    let [Answer::Array(ranges)] = answers else { return None };
+    let range = |range: &Answer| {
+        let Answer::Array(range) = range else { return None };
+        let [Answer::Int(first), Answer::Int(last), Answer::Array(master), ..] = range.as_slice()
         else {
             return None;
         };
         let slot = |slot: &i64| u16::try_from(*slot).ok().filter(|slot| *slot < SLOTS);
-        let [host, Value::Int(port), ..] = master.as_slice() else { return None };
+        let [host, Answer::Int(port), ..] = master.as_slice() else { return None };
         let host = match host {
-            Value::BulkString(host) => str::from_utf8(host).ok()?,
-            Value::SimpleString(host) => host,
-            Value::Nil => "",
+            Answer::Text(host) => str::from_utf8(host).ok()?,
+            Answer::Status(host) => host,
+            Answer::Nil => "",
             _ => return None,
         };
         // A node that does not know its own name leaves it out.
@@ -143,16 +144,16 @@ fn parse(answers: &[Value], asked: &Address) -> Option<Vec<(u16, u16, Address)>>
 mod tests {
     use super::*;
 
-    fn range(first: i64, last: i64, host: Value, port: i64) -> Value {
-        let master = Value::Array(vec![host, Value::Int(port), Value::SimpleString("id".into())]);
-        Value::Array(vec![Value::Int(first), Value::Int(last), master])
+    fn range(first: i64, last: i64, host: Answer, port: i64) -> Answer {
+        let master = Answer::Array(vec![host, Answer::Int(port), Answer::Status("id".into())]);
+        Answer::Array(vec![Answer::Int(first), Answer::Int(last), master])
     }
 
     #[test]
     fn slots_are_read_and_nothing_else_is() {
         let asked = Address { host: "seed".to_owned(), port: 1 };
-        let host = |name: &str| Value::BulkString(name.as_bytes().to_vec());
-        let check = |answer: Value, expect: Option<&[(u16, u16, &str)]>| {
+        let host = |name: &str| Answer::Text(Bytes::copy_from_slice(name.as_bytes()));
+        let check = |answer: Answer, expect: Option<&[(u16, u16, &str)]>| {
             let found = parse(&[answer], &asked);
             let found = found.map(|ranges| {
                 let shown = ranges.into_iter().map(|(a, b, address)| (a, b, address.to_string()));
@@ -165,16 +166,16 @@ mod tests {
             assert_eq!(found, expect);
         };
         check(
-            Value::Array(vec![range(0, 9, host("a"), 7), range(10, 16_383, host(""), 8)]),
+            Answer::Array(vec![range(0, 9, host("a"), 7), range(10, 16_383, host(""), 8)]),
             Some(&[(0, 9, "a:7"), (10, 16_383, "seed:8")]),
         );
-        check(Value::Array(vec![range(0, 9, Value::Nil, 7)]), Some(&[(0, 9, "seed:7")]));
-        check(Value::Array(vec![]), None);
-        check(Value::Nil, None);
-        check(Value::Array(vec![range(0, 16_384, host("a"), 7)]), None);
-        check(Value::Array(vec![range(-1, 9, host("a"), 7)]), None);
-        check(Value::Array(vec![range(0, 9, host("a"), 70_000)]), None);
-        check(Value::Array(vec![Value::Int(1)]), None);
-        check(Value::Array(vec![range(0, 9, Value::BulkString(vec![0xff]), 7)]), None);
+        check(Answer::Array(vec![range(0, 9, Answer::Nil, 7)]), Some(&[(0, 9, "seed:7")]));
+        check(Answer::Array(vec![]), None);
+        check(Answer::Nil, None);
+        check(Answer::Array(vec![range(0, 16_384, host("a"), 7)]), None);
+        check(Answer::Array(vec![range(-1, 9, host("a"), 7)]), None);
+        check(Answer::Array(vec![range(0, 9, host("a"), 70_000)]), None);
+        check(Answer::Array(vec![Answer::Int(1)]), None);
+        check(Answer::Array(vec![range(0, 9, Answer::Text(Bytes::from_static(&[0xff])), 7)]), None);
     }
 }

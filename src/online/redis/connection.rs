@@ -4,9 +4,9 @@
 //! questions: a task writes and reads, and cuts what it reads into answers. What they say is read by
 //! whoever asked ([`answer`](super::answer)).
 //!
-//! The crate `redis` makes the commands and has the types of their answers. Its own connection does
-//! the same, but reads answers by a combinator of parsers in the one task, which took a quarter of
-//! the time of a request for a hundred entities.
+//! The crate `redis` writes the commands. Its own connection does the same as this one, but reads
+//! answers by a combinator of parsers, in the one task: that took a quarter of the time of a request
+//! for a hundred entities.
 
 use std::{
     collections::VecDeque,

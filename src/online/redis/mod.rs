@@ -19,9 +19,10 @@ mod write;
 
 use std::sync::atomic::AtomicBool;
 
+use answer::{Answer, Complaint};
 use async_trait::async_trait;
 use layout::{Layout, Tag};
-use redis::{Cmd, ServerError, Value};
+use redis::Cmd;
 use router::{Commands, Router};
 use server::Lane;
 
@@ -55,11 +56,10 @@ impl RedisStore {
     }
 
     /// What an error that Redis answered means to the caller.
-    fn explain(&self, error: &ServerError, view: ViewId, entity: Option<&[u8]>) -> Error {
+    fn explain(&self, said: &Complaint, view: ViewId, entity: Option<&[u8]>) -> Error {
         let url = &self.router.options().url;
-        let said = format!("{} {}", error.code(), error.details().unwrap_or_default());
-        match error.code() {
-            "WRONGTYPE" | "CORRUPT" => self.corrupt(&said, view, entity),
+        match said.code.as_str() {
+            "WRONGTYPE" | "CORRUPT" => self.corrupt(&said.to_string(), view, entity),
             "OOM" => Error::new(Kind::Limit, format!("the online store {url} is full: {said}"))
                 .with_hint("raise maxmemory, or give a view a store of its own"),
             "NOPERM" | "NOAUTH" | "WRONGPASS" => {
@@ -91,32 +91,32 @@ impl RedisStore {
     /// Takes over what one entity has in the views.
     fn take(
         &self,
-        answer: &Value,
+        answer: &Answer,
         (views, entity, place): (&[ViewId], &[u8], usize),
         found: &mut ReadRows,
     ) -> Result<()> {
         let values = match answer {
-            Value::Array(values) if values.len() == views.len() => values,
-            Value::ServerError(error) => {
+            Answer::Array(values) if values.len() == views.len() => values,
+            Answer::Error(said) => {
                 let view = views.first().copied();
                 let view = view.ok_or_else(|| Error::internal("a read of no view"))?;
-                return Err(self.explain(error, view, Some(entity)));
+                return Err(self.explain(said, view, Some(entity)));
             }
             _ => return Err(self.strange(answer)),
         };
         for (at, (value, view)) in values.iter().zip(views).enumerate() {
             match value {
-                Value::BulkString(value) => {
+                Answer::Text(value) => {
                     found.put(at, place, self.row(value, *view, entity)?);
                 }
-                Value::Nil => {}
+                Answer::Nil => {}
                 other => return Err(self.strange(other)),
             }
         }
         Ok(())
     }
 
-    fn strange(&self, answer: &Value) -> Error {
+    fn strange(&self, answer: &Answer) -> Error {
         let answer: String = format!("{answer:?}").chars().take(100).collect();
         Error::unavailable(format!(
             "the online store {} answered what Redis does not: {answer}",

@@ -8,10 +8,11 @@ use std::{
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _, join_all};
-use redis::{Cmd, ServerErrorKind, Value, cmd};
+use redis::{Cmd, cmd};
 use tokio::time::sleep;
 
 use super::{
+    answer::Answer,
     cluster::Cluster,
     layout::Tag,
     options::{Address, RedisOptions, Topology},
@@ -97,7 +98,7 @@ enum Route {
 
 /// What came of a command.
 enum Outcome {
-    Answer(Value),
+    Answered(Answer),
     Again(Route, String),
     /// The server was not asked: it has failed too often.
     Resting(String),
@@ -137,15 +138,15 @@ impl Router {
     /// # Errors
     /// [`Kind::Unavailable`](crate::error::Kind::Unavailable) when a server does not answer, or
     /// does not answer for its keys, however often it is asked.
-    pub(super) fn run(&self, lane: Lane, commands: Commands) -> BoxFuture<'_, Result<Vec<Value>>> {
+    pub(super) fn run(&self, lane: Lane, commands: Commands) -> BoxFuture<'_, Result<Vec<Answer>>> {
         self.try_to_run(lane, commands).boxed()
     }
 
-    async fn try_to_run(&self, lane: Lane, commands: Commands) -> Result<Vec<Value>> {
+    async fn try_to_run(&self, lane: Lane, commands: Commands) -> Result<Vec<Answer>> {
         let Commands { packed, places } = commands;
         let commands = Sent { packed: packed.into(), places };
         let count = commands.places.len();
-        let mut answers: Vec<Option<Value>> = vec![None; count];
+        let mut answers: Vec<Option<Answer>> = vec![None; count];
         let mut waiting: Vec<(usize, Route)> =
             (0..count).map(|place| (place, Route::Owner)).collect();
         let mut tries = Tries::new(lane, &self.options);
@@ -154,7 +155,7 @@ impl Router {
             let mut trouble = None;
             for (place, outcome) in self.round(lane, &commands, &waiting).await {
                 match outcome {
-                    Outcome::Answer(answer) => answers[place] = Some(answer),
+                    Outcome::Answered(answer) => answers[place] = Some(answer),
                     Outcome::Again(route, why) => {
                         trouble.get_or_insert((Vec::new(), why)).0.push((place, route));
                     }
@@ -184,13 +185,13 @@ impl Router {
     ///
     /// # Errors
     /// As [`Router::run`].
-    pub(super) async fn ask(&self, server: &Server, command: Cmd) -> Result<Value> {
+    pub(super) async fn ask(&self, server: &Server, command: Cmd) -> Result<Answer> {
         let command = Bytes::from(command.get_packed_command());
         let mut tries = Tries::new(Lane::Bulk, &self.options);
         loop {
             let why = match server.send(Lane::Bulk, command.clone(), 1).await {
                 Ok(answers) => match answers.into_iter().next().map(judge) {
-                    Some(Outcome::Answer(answer)) => return Ok(answer),
+                    Some(Outcome::Answered(answer)) => return Ok(answer),
                     Some(
                         Outcome::Again(_, why) | Outcome::Resting(why) | Outcome::Refused(why),
                     ) => why,
@@ -340,7 +341,7 @@ async fn send(
         // Every other answer is one to ASKING.
         answers = answers.into_iter().skip(1).step_by(2).collect();
     }
-    let lacks_script = |answer: &Value| is_error(answer, ServerErrorKind::NoScript);
+    let lacks_script = |answer: &Answer| matches!(answer, Answer::Error(complaint) if complaint.code == "NOSCRIPT");
     if answers.iter().any(lacks_script) {
         let mut load = Vec::new();
         for script in scripts::ALL {
@@ -353,36 +354,18 @@ async fn send(
     answers.into_iter().map(judge).collect()
 }
 
-fn is_error(answer: &Value, kind: ServerErrorKind) -> bool {
-    matches!(answer, Value::ServerError(error) if error.kind() == Some(kind))
-}
-
 /// Whether an answer is one, or the command is worth another try.
-fn judge(answer: Value) -> Outcome {
-    use ServerErrorKind as Server;
-    let Value::ServerError(error) = &answer else {
-        return Outcome::Answer(answer);
+fn judge(answer: Answer) -> Outcome {
+    let Answer::Error(complaint) = &answer else {
+        return Outcome::Answered(answer);
     };
-    let why = || match error.details() {
-        Some(details) => format!("{} {details}", error.code()),
-        None => error.code().to_owned(),
+    let route = match complaint.code.as_str() {
+        "ASK" => redirect(&complaint.details).map_or(Route::Owner, Route::Taking),
+        "MOVED" | "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" | "READONLY"
+        | "NOSCRIPT" => Route::Owner,
+        _ => return Outcome::Answered(answer),
     };
-    match error.kind() {
-        Some(Server::Ask) => match error.details().and_then(redirect) {
-            Some(address) => Outcome::Again(Route::Taking(address), why()),
-            None => Outcome::Again(Route::Owner, why()),
-        },
-        Some(
-            Server::Moved
-            | Server::TryAgain
-            | Server::ClusterDown
-            | Server::BusyLoading
-            | Server::MasterDown
-            | Server::ReadOnly
-            | Server::NoScript,
-        ) => Outcome::Again(Route::Owner, why()),
-        _ => Outcome::Answer(answer),
-    }
+    Outcome::Again(route, complaint.to_string())
 }
 
 /// The address in the details of `ASK`: a slot, then host and port.

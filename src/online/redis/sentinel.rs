@@ -3,10 +3,11 @@
 use std::{sync::Arc, time::Instant};
 
 use arc_swap::ArcSwapOption;
-use redis::{Value, cmd};
+use redis::cmd;
 use tokio::sync::Mutex;
 
 use super::{
+    answer::Answer,
     options::{Address, RedisOptions},
     server::{Dialer, Lane, Server, Silence},
 };
@@ -94,9 +95,9 @@ impl Sentinels {
     }
 }
 
-fn parse(answer: &Value) -> Option<Address> {
-    let Value::Array(parts) = answer else { return None };
-    let [Value::BulkString(host), Value::BulkString(port)] = parts.as_slice() else { return None };
+fn parse(answer: &Answer) -> Option<Address> {
+    let Answer::Array(parts) = answer else { return None };
+    let [Answer::Text(host), Answer::Text(port)] = parts.as_slice() else { return None };
     let port = str::from_utf8(port).ok()?.parse().ok()?;
     Some(Address { host: str::from_utf8(host).ok()?.to_owned(), port })
 }

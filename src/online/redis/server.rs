@@ -7,11 +7,11 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use redis::{Cmd, Value};
+use redis::Cmd;
 use tokio::{sync::Mutex, time::timeout};
 
 use super::{
-    answer,
+    answer::{self, Answer},
     breaker::Breaker,
     connection::{Connection, Tls, server_name},
     options::{Address, Credentials, RedisOptions},
@@ -113,8 +113,8 @@ impl Dialer {
             let (Greeting::SignIn(command) | Greeting::Choose(command)) = greeting;
             let command = command.get_packed_command().into();
             let answers = self.ask(&connection, Lane::Read, command, 1).await?;
-            if let [Value::ServerError(error)] = answers.as_slice() {
-                let said = format!("{} {}", error.code(), error.details().unwrap_or_default());
+            if let [Answer::Error(complaint)] = answers.as_slice() {
+                let said = complaint.to_string();
                 return Err(match greeting {
                     Greeting::SignIn(_) => Silence::Refused(said),
                     Greeting::Choose(_) => Silence::Lost(said),
@@ -131,7 +131,7 @@ impl Dialer {
         lane: Lane,
         commands: Bytes,
         count: usize,
-    ) -> Result<Vec<Value>, Silence> {
+    ) -> Result<Vec<Answer>, Silence> {
         let limit = match lane {
             Lane::Read => self.read_timeout,
             Lane::Bulk => self.write_timeout,
@@ -191,7 +191,7 @@ impl Server {
         lane: Lane,
         commands: Bytes,
         count: usize,
-    ) -> Result<Vec<Value>, Silence> {
+    ) -> Result<Vec<Answer>, Silence> {
         if !self.breaker.allows(self.born.elapsed()) {
             return Err(Silence::Resting);
         }
@@ -208,7 +208,7 @@ impl Server {
         lane: Lane,
         commands: Bytes,
         count: usize,
-    ) -> Result<Vec<Value>, Silence> {
+    ) -> Result<Vec<Answer>, Silence> {
         let line = match lane {
             Lane::Read => &self.read,
             Lane::Bulk => &self.bulk,

@@ -8,11 +8,13 @@ use std::{
     hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
 };
 
-use redis::{Cmd, Value, cmd};
+use bytes::Bytes;
+use redis::{Cmd, cmd};
 
 use super::{
     super::{FingerprintPrefix, RowBatch, Rows, StoredRow, ViewId, scatter::scatter},
     RedisStore,
+    answer::Answer,
     layout::Tag,
     router::Commands,
     scripts::DELETE_OUTDATED,
@@ -37,13 +39,13 @@ impl<'a> Walk<'a> {
 
     /// The next keys of entities, and whether there are more: a key that is there all the time is
     /// met at least once between the cursor 0 and the end.
-    async fn page(&mut self) -> Result<(Vec<Vec<u8>>, bool)> {
+    async fn page(&mut self) -> Result<(Vec<Bytes>, bool)> {
         let mut scan = cmd("SCAN");
         scan.arg(self.cursor).arg("MATCH").arg(self.store.layout.pattern());
         scan.arg("COUNT").arg(PAGE);
         let answer = self.store.router.ask(self.server, scan).await?;
         let Some((cursor, keys)) = read_page(answer) else {
-            return Err(self.store.strange(&Value::Nil));
+            return Err(self.store.strange(&Answer::Nil));
         };
         self.cursor = cursor;
         let mut keys = keys;
@@ -52,14 +54,13 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn read_page(answer: Value) -> Option<(u64, Vec<Vec<u8>>)> {
-    let Value::Array(parts) = answer else { return None };
-    let [Value::BulkString(cursor), Value::Array(keys)] = <[Value; 2]>::try_from(parts).ok()?
-    else {
+fn read_page(answer: Answer) -> Option<(u64, Vec<Bytes>)> {
+    let Answer::Array(parts) = answer else { return None };
+    let [Answer::Text(cursor), Answer::Array(keys)] = <[Answer; 2]>::try_from(parts).ok()? else {
         return None;
     };
     let key = |key| match key {
-        Value::BulkString(key) => Some(key),
+        Answer::Text(key) => Some(key),
         _ => None,
     };
     let cursor = str::from_utf8(&cursor).ok()?.parse().ok()?;
@@ -69,9 +70,9 @@ fn read_page(answer: Value) -> Option<(u64, Vec<Vec<u8>>)> {
 /// Asks the same of every key, one at a time; the answers in the order of the keys.
 async fn of_each(
     store: &RedisStore,
-    keys: &[Vec<u8>],
+    keys: &[Bytes],
     command: impl Fn(&[u8]) -> Cmd,
-) -> Result<Vec<Value>> {
+) -> Result<Vec<Answer>> {
     let mut commands = Commands::with_capacity(keys.len());
     for key in keys {
         let entity = store.layout.entity(key);
@@ -92,10 +93,10 @@ fn of_field(command: &str, key: &[u8], view: ViewId) -> Cmd {
 }
 
 /// Whether an answer about one field says yes.
-fn is_one(store: &RedisStore, answer: &Value, view: ViewId, key: &[u8]) -> Result<bool> {
+fn is_one(store: &RedisStore, answer: &Answer, view: ViewId, key: &[u8]) -> Result<bool> {
     match answer {
-        Value::Int(count) => Ok(*count == 1),
-        Value::ServerError(error) => Err(store.explain(error, view, store.layout.entity(key))),
+        Answer::Int(count) => Ok(*count == 1),
+        Answer::Error(said) => Err(store.explain(said, view, store.layout.entity(key))),
         other => Err(store.strange(other)),
     }
 }
@@ -103,10 +104,10 @@ fn is_one(store: &RedisStore, answer: &Value, view: ViewId, key: &[u8]) -> Resul
 /// The keys among these whose row of the view is one of `rows`.
 async fn among(
     store: &RedisStore,
-    keys: Vec<Vec<u8>>,
+    keys: Vec<Bytes>,
     view: ViewId,
     rows: Rows,
-) -> Result<Vec<Vec<u8>>> {
+) -> Result<Vec<Bytes>> {
     let command = match rows {
         Rows::All => "HEXISTS",
         Rows::Outdated(_) => "HGET",
@@ -115,8 +116,8 @@ async fn among(
     let mut among = Vec::with_capacity(keys.len());
     for (key, answer) in keys.into_iter().zip(&answers) {
         let is_among = match answer {
-            Value::Nil => false,
-            Value::BulkString(row) => StoredRow::parse(row).is_none_or(|row| row.is_among(rows)),
+            Answer::Nil => false,
+            Answer::Text(row) => StoredRow::parse(row).is_none_or(|row| row.is_among(rows)),
             other => is_one(store, other, view, &key)?,
         };
         if is_among {
@@ -182,10 +183,10 @@ pub(super) async fn sample(
     seed: u64,
 ) -> Result<RowBatch> {
     // By how they are drawn: those with the least numbers are taken.
-    let mut drawn: BTreeMap<(u64, Vec<u8>), Vec<u8>> = BTreeMap::new();
+    let mut drawn: BTreeMap<(u64, Bytes), Bytes> = BTreeMap::new();
     let servers = if limit == 0 { Vec::new() } else { store.router.masters().await? };
     for server in servers {
-        let mut found: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+        let mut found: BTreeMap<Bytes, Bytes> = BTreeMap::new();
         let mut walk = Walk::from(store, &server, scatter(seed));
         // To the end of the table, and then from its beginning: at the worst all of it twice.
         for _ in 0..2 {
@@ -196,8 +197,8 @@ pub(super) async fn sample(
                 let answers = of_each(store, &keys, |key| of_field("HGET", key, view)).await?;
                 for (key, answer) in keys.into_iter().zip(answers) {
                     match answer {
-                        Value::BulkString(value) => drop(found.insert(key, value)),
-                        Value::Nil => {}
+                        Answer::Text(value) => drop(found.insert(key, value)),
+                        Answer::Nil => {}
                         other => drop(is_one(store, &other, view, &key)?),
                     }
                 }

@@ -8,11 +8,12 @@
 
 use std::{cmp::Reverse, sync::atomic::Ordering};
 
-use redis::{Cmd, Value};
+use redis::Cmd;
 
 use super::{
     super::{MAX_ENTITY_KEY, OnlineStore as _, RowBatch, StoredRow, ViewId, WriteReport},
     RedisStore,
+    answer::Answer,
     layout::Tag,
     router::Commands,
     scripts::NEWEST_WINS,
@@ -114,10 +115,10 @@ impl Writer<'_> {
             let answers = self.store.router.run(Lane::Bulk, commands).await?;
             for (row, answer) in piece.iter().zip(&answers) {
                 match answer {
-                    Value::Int(1) => added.push(*row),
-                    Value::Int(_) => others.push(*row),
-                    Value::ServerError(error) => {
-                        return Err(self.store.explain(error, self.view, Some(row.1)));
+                    Answer::Int(1) => added.push(*row),
+                    Answer::Int(_) => others.push(*row),
+                    Answer::Error(said) => {
+                        return Err(self.store.explain(said, self.view, Some(row.1)));
                     }
                     other => return Err(self.store.strange(other)),
                 }
@@ -152,11 +153,11 @@ impl Writer<'_> {
         let answers = self.store.router.run(Lane::Bulk, commands).await?;
         for (rows, answer) in tags.into_iter().zip(&answers) {
             match answer {
-                Value::Int(0) => staying.extend_from_slice(rows),
-                Value::Int(_) => expiring.extend_from_slice(rows),
-                Value::ServerError(error) => {
+                Answer::Int(0) => staying.extend_from_slice(rows),
+                Answer::Int(_) => expiring.extend_from_slice(rows),
+                Answer::Error(said) => {
                     let entity = rows.first().map(|(_, entity, _)| *entity);
-                    return Err(self.store.explain(error, self.view, entity));
+                    return Err(self.store.explain(said, self.view, entity));
                 }
                 other => return Err(self.store.strange(other)),
             }
@@ -254,20 +255,20 @@ impl Writer<'_> {
     }
 
     /// What the script says became of the rows of a call, and how many of their entities had none.
-    fn report(&self, answer: &Value, rows: &[Sorted<'_>]) -> Result<(WriteReport, usize)> {
-        if let Value::ServerError(error) = answer {
+    fn report(&self, answer: &Answer, rows: &[Sorted<'_>]) -> Result<(WriteReport, usize)> {
+        if let Answer::Error(said) = answer {
             // CORRUPT says which of the rows.
-            let place = error.details().and_then(|details| details.parse::<usize>().ok());
+            let place = said.details.parse::<usize>().ok();
             let entity = place.and_then(|place| rows.get(place)).map(|(_, entity, _)| *entity);
-            return Err(self.store.explain(error, self.view, entity));
+            return Err(self.store.explain(said, self.view, entity));
         }
         let counts = match answer {
-            Value::Array(counts) => match counts.as_slice() {
+            Answer::Array(counts) => match counts.as_slice() {
                 [
-                    Value::Int(written),
-                    Value::Int(stale),
-                    Value::Int(unchanged),
-                    Value::Int(absent),
+                    Answer::Int(written),
+                    Answer::Int(stale),
+                    Answer::Int(unchanged),
+                    Answer::Int(absent),
                 ] => Some([*written, *stale, *unchanged, *absent]),
                 _ => None,
             },
