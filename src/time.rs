@@ -28,28 +28,27 @@ impl Timestamp {
             out.extend_from_slice(self.to_string().as_bytes());
             return;
         }
-        digits(year, 4, out);
-        for (mark, part) in [(b'-', month), (b'-', day)] {
-            out.push(mark);
-            digits(part, 2, out);
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        digits(year, &mut text[..4]);
+        for (at, part) in [
+            (5, month),
+            (8, day),
+            (11, second / 3_600),
+            (14, second / 60 % 60),
+            (17, second % 60),
+            (20, micros / 1_000),
+            (23, micros % 1_000),
+        ] {
+            let width = if at < 20 { 2 } else { 3 };
+            digits(part, &mut text[at..at + width]);
         }
-        for (mark, part) in [(b'T', second / 3_600), (b':', second / 60 % 60), (b':', second % 60)]
-        {
-            out.push(mark);
-            digits(part, 2, out);
-        }
-        match micros {
-            0 => {}
-            micros if micros % 1_000 == 0 => {
-                out.push(b'.');
-                digits(micros / 1_000, 3, out);
-            }
-            micros => {
-                out.push(b'.');
-                digits(micros, 6, out);
-            }
-        }
-        out.push(b'Z');
+        let length = match (micros, micros % 1_000) {
+            (0, _) => 19,
+            (_, 0) => 23,
+            _ => 26,
+        };
+        text[length] = b'Z';
+        out.extend_from_slice(&text[..=length]);
     }
 
     /// `self - span`, stopping at the earliest moment there is.
@@ -75,10 +74,13 @@ fn civil(days: i64) -> (i64, i64, i64) {
     (year, month, day)
 }
 
-/// Appends the last `count` digits of a number that is not negative.
-fn digits(number: i64, count: u32, out: &mut Vec<u8>) {
-    for place in (0..count).rev() {
-        out.push(b'0' + (number / 10_i64.pow(place) % 10) as u8);
+/// Writes the last digits of a number that is not negative, as many as there is room for.
+fn digits(number: i64, room: &mut [u8]) {
+    // Every number here is of a few digits.
+    let mut rest = number as u32;
+    for digit in room.iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
     }
 }
 
