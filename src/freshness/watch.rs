@@ -117,9 +117,11 @@ impl Watcher<'_> {
         self.shown = views.keys().cloned().collect();
         for (view, measured) in views {
             set_gauges(view, measured.as_ref().ok());
+            // 0 where there was none: the first one is a rise then, which an alert can wait for.
+            let errors = FRESHNESS_ERRORS.with_label_values(&[view]);
             if let Err(error) = measured {
                 tracing::warn!(%error, view, "freshness was not measured");
-                FRESHNESS_ERRORS.with_label_values(&[view]).inc();
+                errors.inc();
             }
         }
     }

@@ -386,7 +386,9 @@ fn a_new_snapshot_answers_without_a_dropped_request() {
         eventually("the new snapshot answers", || snapshot() == sequence);
     }
     assert_eq!(metric(&server, "unskew_snapshot"), 3.0);
+    assert_eq!(metric(&server, "unskew_reloads_total"), 2.0);
     assert_eq!(metric(&server, "unskew_reload_failing"), 0.0);
+    assert_eq!(metric(&server, "unskew_reload_failures_total"), 0.0);
 
     // A snapshot that cannot be read, and a registry that is gone, change nothing.
     let broken = project.path("registry/snapshots/00000000000000000004.json");

@@ -29,6 +29,9 @@ impl Reload {
     /// Looks at every interval, for ever; not at all where it is zero.
     pub(super) async fn run(self, every: Span) {
         show(self.live.current().in_force().sequence);
+        // Looked up, they show 0: the first failure is a rise then, which an alert can wait for.
+        [&RELOADS, &RELOAD_FAILURES].into_iter().for_each(|counter| counter.inc_by(0));
+        RELOAD_FAILING.set(0);
         if every.0 == 0 {
             return;
         }
