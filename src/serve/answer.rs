@@ -66,7 +66,7 @@ impl Answer<'_> {
     pub fn write_values(&self, column: &AnswerColumn<'_>, out: &mut Vec<u8>) {
         match &column.values {
             Values::Array(array) => write_column(array, out),
-            Values::Stored { view, column, missing } => {
+            Values::Stored(StoredColumn { view, column, missing }) => {
                 self.found[*view].write(*column, missing, out);
             }
         }
@@ -125,15 +125,19 @@ pub struct AnswerFeature {
 pub enum Values<'a> {
     /// Join keys, and what a function computed.
     Array(ArrayRef),
-    /// A feature of a stored view, by the place of its column.
-    Stored {
-        /// The view, by its place in [`Answer::found`].
-        view: usize,
-        /// Which of its features.
-        column: usize,
-        /// What stands for null, as JSON.
-        missing: &'a [u8],
-    },
+    /// A feature of a stored view.
+    Stored(&'a StoredColumn),
+}
+
+/// Where the values of a feature of a stored view are.
+#[derive(Debug)]
+pub struct StoredColumn {
+    /// The view, by its place in [`Answer::found`].
+    pub view: usize,
+    /// Which of its features.
+    pub column: usize,
+    /// What stands for null, as JSON: the default, or null.
+    pub missing: Vec<u8>,
 }
 
 /// How the values of a column came to be, row by row. The features of a view that have a value in

@@ -20,7 +20,9 @@ use arc_swap::ArcSwap;
 use futures::future::join_all;
 use tokio::time::timeout;
 
-pub use answer::{Answer, AnswerColumn, AnswerFeature, Described, Provenance, Status, Values};
+pub use answer::{
+    Answer, AnswerColumn, AnswerFeature, Described, Provenance, Status, StoredColumn, Values,
+};
 pub use live::Live;
 pub use meters::{Stage, StageMeters};
 pub use prepared::Prepared;

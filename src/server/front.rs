@@ -10,7 +10,10 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    http::{HeaderName, HeaderValue, Request},
+    http::{
+        HeaderName, HeaderValue, Request,
+        header::{ACCEPT_ENCODING, CONTENT_ENCODING},
+    },
     response::{IntoResponse as _, Response},
 };
 use futures::FutureExt as _;
@@ -36,16 +39,20 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST: usize = 128;
 
 /// The routes, behind gzip both ways.
-type Routes = Compression<RequestDecompression<Router>, And<DefaultPredicate, SizeAbove>>;
+type Gzip = Compression<RequestDecompression<Router>, And<DefaultPredicate, SizeAbove>>;
 
 /// The routes, and what stands before them. This is one service around all of them: a layer of each
 /// route would be cloned and boxed for every request.
 #[derive(Clone)]
-pub(super) struct Front {
-    routes: Routes,
+pub(super) struct Front(Arc<Inner>);
+
+struct Inner {
+    routes: Router,
+    /// The same routes.
+    gzip: Gzip,
     paths: Arc<Paths>,
     admission: Arc<Admission>,
-    meters: Arc<RequestMeters>,
+    meters: RequestMeters,
 }
 
 /// The paths that there are.
@@ -67,18 +74,19 @@ impl Front {
     ) -> Self {
         let worth_it = DefaultPredicate::new().and(SizeAbove::new(gzip_bytes));
         let gzip = CompressionLayer::new().quality(CompressionLevel::Fastest);
-        let routes = ServiceBuilder::new()
+        let gzip = ServiceBuilder::new()
             .layer(gzip.compress_when(worth_it))
             .layer(RequestDecompressionLayer::new())
-            .service(router);
-        Self { routes, paths, admission, meters: Arc::default() }
+            .service(router.clone());
+        let meters = RequestMeters::default();
+        Self(Arc::new(Inner { routes: router, gzip, paths, admission, meters }))
     }
 
     async fn answer(self, request: Request<Incoming>) -> Response {
         let start = Instant::now();
         let given = request.headers().get(X_REQUEST_ID).filter(|id| is_plain(id));
         let id = given.cloned().unwrap_or_else(fresh);
-        let Self { routes, paths, admission, meters } = self;
+        let Inner { paths, admission, meters, .. } = &*self.0;
         let path = request.uri().path();
         let (consumer, admitted) = match paths.open.contains(path) {
             true => (OTHER, Ok(())),
@@ -86,10 +94,10 @@ impl Front {
         };
         let path = paths.all.get(path).map_or(OTHER, String::as_str);
         let mut response = match admitted {
-            Ok(()) => match AssertUnwindSafe(routes.oneshot(request)).catch_unwind().await {
-                Ok(Ok(response)) => response.map(Body::new),
-                Err(panic) => panicked(panic),
-            },
+            Ok(()) => AssertUnwindSafe(self.0.route(request))
+                .catch_unwind()
+                .await
+                .unwrap_or_else(panicked),
             Err(refused) => refused.into_response(),
         };
         if let Some(Cause(error)) = response.extensions().get() {
@@ -98,6 +106,22 @@ impl Front {
         }
         meters.saw(path, consumer, response.status(), start.elapsed());
         response.headers_mut().insert(X_REQUEST_ID, id);
+        response
+    }
+}
+
+impl Inner {
+    /// Has the request answered, by way of gzip where there is any talk of it.
+    async fn route(&self, request: Request<Incoming>) -> Response {
+        let is_plain = [ACCEPT_ENCODING, CONTENT_ENCODING]
+            .iter()
+            .all(|header| !request.headers().contains_key(header));
+        let Ok(response) = match is_plain {
+            true => self.routes.clone().oneshot(request).await,
+            false => {
+                self.gzip.clone().oneshot(request).await.map(|response| response.map(Body::new))
+            }
+        };
         response
     }
 }

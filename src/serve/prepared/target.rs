@@ -12,7 +12,7 @@ use crate::{
     definition::retrieval::Output,
     error::{Error, Result},
     evaluate::InForce,
-    serve::{AnswerFeature, Provenance, Status, Values},
+    serve::{AnswerFeature, Provenance, Status, StoredColumn, Values},
     value::DataType,
 };
 
@@ -26,8 +26,6 @@ pub(super) struct Target {
     pub(super) name: String,
     data_type: DataType,
     pub(super) has_default: bool,
-    /// What stands where there is no value, as JSON: the default, or null.
-    missing: Vec<u8>,
     /// The place of the meters of its view.
     pub(super) meters: usize,
 }
@@ -35,8 +33,8 @@ pub(super) struct Target {
 /// Where the values of a feature come from.
 #[derive(Debug)]
 enum Origin {
-    /// A stored view, by its place among all of them, and a column of its rows.
-    Stored { view: usize, column: usize },
+    /// A stored view.
+    Stored(StoredColumn),
     /// An on-demand step, under this name among the working columns.
     Computed(String),
 }
@@ -58,11 +56,16 @@ impl Planned<'_> {
             .feature(reference)
             .ok_or_else(|| Error::internal(format!("feature {reference} has no fingerprint")))?;
         let mut stored = self.groups.iter().flat_map(|group| &group.views).enumerate();
+        let default = output.feature.default.as_ref();
+        let missing = || default.map_or(NULL.to_vec(), |value| value.json().to_string().into());
         let origin = match stored.find(|(_, view)| view.name == reference.view) {
-            Some((place, view)) => Origin::Stored { view: place, column: view.column(reference)? },
+            Some((place, view)) => Origin::Stored(StoredColumn {
+                view: place,
+                column: view.column(reference)?,
+                missing: missing(),
+            }),
             None => Origin::Computed(reference.to_string()),
         };
-        let default = output.feature.default.as_ref();
         let meters = self.views.iter().position(|view| *view == reference.view);
         Ok(Target {
             origin,
@@ -74,7 +77,6 @@ impl Planned<'_> {
             name: output.name.clone(),
             data_type: output.feature.data_type,
             has_default: default.is_some(),
-            missing: default.map_or(NULL.to_vec(), |value| value.json().to_string().into_bytes()),
             meters: meters.unwrap_or_default(),
         })
     }
@@ -97,9 +99,7 @@ impl Target {
             return Ok(Values::Array(new_null_array(&data_type, rows)));
         }
         match &self.origin {
-            Origin::Stored { view, column } => {
-                Ok(Values::Stored { view: *view, column: *column, missing: &self.missing })
-            }
+            Origin::Stored(stored) => Ok(Values::Stored(stored)),
             Origin::Computed(name) => {
                 let computed = gathered.computed.as_ref();
                 let computed = computed.ok_or_else(|| Error::internal("nothing was computed"))?;
@@ -110,8 +110,8 @@ impl Target {
 
     /// The place of what became of each row, where nothing more is to be said.
     pub(super) fn provenance(&self, gathered: &Gathered<'_>) -> usize {
-        match self.origin {
-            Origin::Stored { view, .. } => view,
+        match &self.origin {
+            Origin::Stored(stored) => stored.view,
             Origin::Computed(_) => gathered.computed_now(),
         }
     }
@@ -125,8 +125,8 @@ impl Target {
             return Some(other);
         }
         match (&self.origin, &gathered.computed) {
-            (Origin::Stored { view, column }, _) => {
-                let nulls = gathered.found[*view].nulls(*column)?;
+            (Origin::Stored(stored), _) => {
+                let nulls = gathered.found[stored.view].nulls(stored.column)?;
                 let mut other = usual();
                 mark_null(&mut other, nulls);
                 Some(other)
