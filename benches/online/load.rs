@@ -19,15 +19,27 @@ const KEPT: usize = 499;
 
 /// What a load came to.
 pub struct Outcome {
-    /// Answers a second.
-    pub rate: f64,
-    /// How long they took, in microseconds.
+    /// From the first question to the last answer.
+    pub time: Duration,
+    /// How long the answers took, in microseconds.
     pub micros: Histogram<u64>,
     /// Some of them, each with the place of its question.
     pub kept: Vec<(usize, Vec<u8>)>,
 }
 
 impl Outcome {
+    /// Answers a second.
+    pub fn rate(&self) -> f64 {
+        self.micros.len() as f64 / self.time.as_secs_f64()
+    }
+
+    /// Takes what the same load came to another time along.
+    pub fn add(&mut self, other: Self) {
+        self.time += other.time;
+        self.micros.add(other.micros).expect("both have the same bounds");
+        self.kept.extend(other.kept);
+    }
+
     /// The time in milliseconds that this part of the answers took at the most.
     pub fn millis(&self, quantile: f64) -> f64 {
         self.micros.value_at_quantile(quantile) as f64 / 1_000.0
@@ -127,8 +139,7 @@ impl<'a> Asking<'a> {
             }
         }
         // Up to the last answer: a slow one that was asked for in time is no faster for it.
-        let rate = self.micros.len() as f64 / self.start.elapsed().as_secs_f64();
-        Outcome { rate, micros: self.micros, kept: self.kept }
+        Outcome { time: self.start.elapsed(), micros: self.micros, kept: self.kept }
     }
 
     /// Asks the next question on a line that waits for nothing, if it is due.

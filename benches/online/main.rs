@@ -3,8 +3,9 @@
 //! `make bench-online`. The same fifty features over five views of the same 10,000 entities, asked for
 //! by the same client on the same number of connections. What each server answers is checked before
 //! and, in part, after each load: the same values, all of them there. `UNSKEW_BENCH_SECONDS` is how
-//! long each line is measured (3 where it is not set). The ratios hold on other machines, the times do
-//! not.
+//! long each line is measured (3 where it is not set), in turns with the other lines of its case, so
+//! that whatever else the machine does meanwhile is done to all. The ratios hold on other machines,
+//! the times do not.
 //!
 //! The limits are an HTTP server that has our answer ready, and a bare client of Redis that fetches
 //! rows of our size: on as many connections as the others, a request at a time on each; and on one
@@ -22,6 +23,9 @@ use load::{Load, Outcome, Protocol};
 use project::{Project, check, questions};
 
 const CONNECTIONS: usize = 16;
+
+/// In how many turns each line is measured.
+const TURNS: u32 = 5;
 
 /// How many processes Feast is served by: one for each of two cores.
 const FEAST_WORKERS: &str = "2";
@@ -44,15 +48,20 @@ fn main() {
         (FEAST, ours.serve_feast(&redis.url, FEAST_WORKERS)),
     ];
     let mut lines = Lines::new();
-    // Case by case, so that whatever else the machine does meanwhile is done to all.
     for (entities, on_demand) in cases() {
-        for (who, server) in &servers {
-            lines.add_case(who, server.address, entities, on_demand);
-        }
-        lines.add_canned(entities, on_demand);
+        let loads = servers.iter().map(|(who, server)| {
+            let load = lines.http(server.address, entities, on_demand);
+            (*who, load)
+        });
+        let mut loads: Vec<_> = loads.collect();
+        let answers = lines.warm(&loads, entities, on_demand);
+        // A server that has our answer ready.
+        let canned = Canned::serve(answers[0].clone());
+        loads.push((HTTP, lines.http(canned.address, entities, on_demand)));
         if !on_demand {
-            lines.add(BARE, entities, false, &redis.load(entities, CONNECTIONS, lines.time));
+            loads.push((BARE, redis.load(entities, CONNECTIONS, lines.turn())));
         }
+        lines.add_case(&loads, entities, on_demand);
     }
     lines.add_in_one_piece(&redis);
     lines.add_half_load(servers[0].1.address);
@@ -85,58 +94,70 @@ impl Lines {
         Self { time, measured: Vec::new() }
     }
 
+    /// How long a turn of a line is.
+    fn turn(&self) -> Duration {
+        self.time / TURNS
+    }
+
     fn http(&self, address: SocketAddr, entities: usize, on_demand: bool) -> Load {
         Load {
             address,
             protocol: Protocol::Http,
             questions: questions(entities, on_demand),
             connections: CONNECTIONS,
-            time: self.time,
+            time: self.turn(),
             rate: None,
         }
     }
 
-    /// A case of a feature server, whose answers are checked.
-    fn add_case(&mut self, who: &str, address: SocketAddr, entities: usize, on_demand: bool) {
-        let load = self.http(address, entities, on_demand);
-        // The first answers make plans and warm caches.
-        let warm = Load { time: self.time.mul_f64(0.1), ..load.clone() }.run();
-        self.add(who, entities, on_demand, &load);
-        let outcome = self.find(who, entities, on_demand);
-        for (place, answer) in warm.kept.iter().chain(&outcome.kept) {
-            check(*place, entities, on_demand, answer);
+    /// The body of an answer of each; the first answers make plans and warm caches.
+    fn warm(&self, loads: &[(&str, Load)], entities: usize, on_demand: bool) -> Vec<Vec<u8>> {
+        let answer = |(_, load): &(&str, Load)| {
+            let outcome = Load { time: self.time.mul_f64(0.1), ..load.clone() }.run();
+            for (place, answer) in &outcome.kept {
+                check(*place, entities, on_demand, answer);
+            }
+            let (_, answer) = &outcome.kept[0];
+            let head = answer.windows(4).position(|end| end == b"\r\n\r\n");
+            answer[head.expect("it has a head") + 4..].to_vec()
+        };
+        loads.iter().map(answer).collect()
+    }
+
+    /// The lines of a case, by turns; the answers of feature servers are checked.
+    fn add_case(&mut self, loads: &[(&str, Load)], entities: usize, on_demand: bool) {
+        let mut outcomes: Vec<Outcome> = loads.iter().map(|(_, load)| load.run()).collect();
+        for _ in 1..TURNS {
+            for ((_, load), outcome) in loads.iter().zip(&mut outcomes) {
+                outcome.add(load.run());
+            }
+        }
+        for ((who, _), outcome) in loads.iter().zip(outcomes) {
+            let is_limit = [HTTP, BARE].contains(who);
+            for (place, answer) in outcome.kept.iter().filter(|_| !is_limit) {
+                check(*place, entities, on_demand, answer);
+            }
+            self.keep(who, entities, on_demand, outcome);
         }
     }
 
-    /// A server that has our answer ready.
-    fn add_canned(&mut self, entities: usize, on_demand: bool) {
-        let (_, answer) = &self.find(OURS, entities, on_demand).kept[0];
-        let head = answer.windows(4).position(|end| end == b"\r\n\r\n").expect("it has a head");
-        let server = Canned::serve(answer[head + 4..].to_vec());
-        self.add(HTTP, entities, on_demand, &self.http(server.address, entities, on_demand));
-    }
-
     fn add_half_load(&mut self, address: SocketAddr) {
-        let rate = Some(self.find(OURS, 1, false).rate / 2.0);
-        let load = Load { rate, ..self.http(address, 1, false) };
-        self.add("ours at half load", 1, false, &load);
+        let rate = Some(self.find(OURS, 1, false).rate() / 2.0);
+        let load = Load { rate, time: self.time, ..self.http(address, 1, false) };
+        self.keep("ours at half load", 1, false, load.run());
     }
 
     /// A bare client of Redis that asks for what sixteen requests ask for, in one piece.
     fn add_in_one_piece(&mut self, redis: &Redis) {
         let mut outcome = redis.load(CONNECTIONS, 1, self.time).run();
-        outcome.rate *= CONNECTIONS as f64;
+        outcome.time /= CONNECTIONS as u32;
         self.keep(ONE_PIECE, 1, false, outcome);
-    }
-
-    fn add(&mut self, who: &str, entities: usize, on_demand: bool, load: &Load) {
-        self.keep(who, entities, on_demand, load.run());
     }
 
     fn keep(&mut self, who: &str, entities: usize, on_demand: bool, outcome: Outcome) {
         let name = name(who, entities, on_demand);
         let (half, most) = (outcome.millis(0.5), outcome.millis(0.99));
-        println!("{name:34}{:>12.0}{half:>10.2}{most:>10.2}", outcome.rate);
+        println!("{name:34}{:>12.0}{half:>10.2}{most:>10.2}", outcome.rate());
         self.measured.push((name, outcome));
     }
 
@@ -156,10 +177,10 @@ impl Lines {
                 println!(
                     "{:34}{:>9.1}{:>9.1}{:>9.2}{:>9.2}",
                     name(who, entities, on_demand),
-                    ours.rate / feast.rate,
+                    ours.rate() / feast.rate(),
                     feast.millis(0.99) / ours.millis(0.99),
-                    ours.rate / self.find(HTTP, entities, on_demand).rate,
-                    ours.rate / self.find(BARE, entities, false).rate
+                    ours.rate() / self.find(HTTP, entities, on_demand).rate(),
+                    ours.rate() / self.find(BARE, entities, false).rate()
                 );
             }
         }
