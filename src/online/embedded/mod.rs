@@ -186,8 +186,8 @@ fn write_chunk(
             }
         }
     }
-    let count = tables.counts.get(txn, view.as_bytes())?.unwrap_or(0);
     if added > 0 {
+        let count = counted(txn, tables, view)?;
         tables.counts.put(txn, view.as_bytes(), &(count + added))?;
     }
     Ok(report)

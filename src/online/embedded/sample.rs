@@ -6,7 +6,7 @@ use heed::RoTxn;
 
 use super::{
     super::{RowBatch, ViewId, scatter::scatter},
-    FullKey, entity_of,
+    FullKey, counted, entity_of,
     environment::Tables,
 };
 
@@ -22,7 +22,7 @@ pub(super) fn sample(
     limit: usize,
     seed: u64,
 ) -> heed::Result<RowBatch> {
-    let all = tables.counts.get(txn, view.as_bytes())?.unwrap_or(0) <= limit as u64;
+    let all = counted(txn, tables, view)? <= limit as u64;
     let mut chosen = if all { BTreeSet::new() } else { spread(txn, tables, view, limit, seed)? };
     for entry in tables.entities.prefix_iter(txn, view.as_bytes())? {
         if chosen.len() >= limit {

@@ -200,7 +200,6 @@ impl Conversation {
 }
 
 /// How connections are TLS: whom they trust, and what they show.
-#[derive(Clone)]
 pub(super) struct Tls(TlsConnector);
 
 impl Tls {

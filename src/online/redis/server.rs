@@ -51,7 +51,6 @@ pub(super) struct Dialer {
 }
 
 /// A command that signs in or chooses the database.
-#[derive(Clone)]
 enum Greeting {
     SignIn(Cmd),
     Choose(Cmd),

@@ -57,12 +57,11 @@ impl Planned<'_> {
             .ok_or_else(|| Error::internal(format!("feature {reference} has no fingerprint")))?;
         let mut stored = self.groups.iter().flat_map(|group| &group.views).enumerate();
         let default = output.feature.default.as_ref();
-        let missing = || default.map_or(NULL.to_vec(), |value| value.json().to_string().into());
         let origin = match stored.find(|(_, view)| view.name == reference.view) {
             Some((place, view)) => Origin::Stored(StoredColumn {
                 view: place,
                 column: view.column(reference)?,
-                missing: missing(),
+                missing: default.map_or(NULL.to_vec(), |value| value.json().to_string().into()),
             }),
             None => Origin::Computed(reference.to_string()),
         };
