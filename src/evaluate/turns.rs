@@ -1,19 +1,19 @@
 //! Turns: how the calls of many requests share a server.
 //!
 //! A call runs on the thread that makes it, for as long as the guest likes, up to its deadline. In
-//! a server that thread has other requests to see to. So a request waits for its turn, without
-//! holding a thread: so many computations at a time, and no more than its share for one transform, so
-//! that the others have turns left however slow it is. Then it computes, [`apart`] from other
-//! requests unless it is done at once.
+//! a server that thread has other requests to see to. So what takes its time is computed [`apart`]
+//! from them, and waits for its turn before that, without holding a thread: so many computations at a
+//! time, and no more than its share for one transform. A call does nothing but compute, so that more
+//! of them than there are processors are done no sooner, and take the processors from all others.
 //!
 //! To hand a thread's other work over costs more than most calls take. So a call is first made on the
-//! spot and given a moment; what has not ended by then is stopped, and made again apart, from its
-//! beginning: a call has no effects but its answer. Computations that took their time go apart
-//! directly, until one of them is quick.
+//! spot, out of turn, and given a moment; what has not ended by then is stopped, and made again apart,
+//! from its beginning: a call has no effects but its answer. Computations that took their time go
+//! apart directly, until they are [quick](QUICK_IN_A_ROW) again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -42,18 +42,34 @@ const MOMENT: Span = Span(10_000);
 /// How long one takes at the most that is not sent apart the next time.
 const QUICK: Duration = Duration::from_micros(200);
 
+/// How many have to be quick, after one that took more than a moment, until one is made on the spot
+/// again: of a function that is slow now and then, few of the slow calls hold a thread that others
+/// need. After one that was merely not quick, or was kept waiting by the machine, a single one has to.
+const QUICK_IN_A_ROW: u32 = 64;
+
 /// Whether a computation has taken its time lately.
 #[derive(Debug, Default)]
 pub struct Pace {
-    slow: AtomicBool,
+    /// How many have yet to be quick. Threads that count at the same time may count one twice, or
+    /// lose one.
+    to_be_quick: AtomicU32,
 }
 
 impl Pace {
+    fn is_quick(&self) -> bool {
+        self.to_be_quick.load(Relaxed) == 0
+    }
+
     fn took(&self, time: Duration) {
-        // Read first: what is not written stays in the caches of all processors.
-        let slow = time > QUICK;
-        if self.slow.load(Relaxed) != slow {
-            self.slow.store(slow, Relaxed);
+        let before = self.to_be_quick.load(Relaxed);
+        let after = match time {
+            time if time >= Duration::from(MOMENT) => QUICK_IN_A_ROW,
+            time if time > QUICK => before.max(1),
+            _ => before.saturating_sub(1),
+        };
+        // What is not written stays in the caches of all processors.
+        if before != after {
+            self.to_be_quick.store(after, Relaxed);
         }
     }
 }
@@ -123,22 +139,34 @@ impl Turns {
         if transforms.is_empty() {
             return work(None);
         }
-        let _turns = self.take(transforms).await?;
-        if !pace.slow.load(Relaxed) {
-            let begun = Instant::now();
-            let done = work(Some(MOMENT));
-            let took = begun.elapsed();
-            pace.took(took);
-            if done.is_ok() || took < Duration::from(MOMENT) {
-                return done;
-            }
+        if let Some(done) = self.on_the_spot(pace, &work) {
+            return done;
         }
+        let _turns = self.take(transforms).await?;
         apart(|| {
             let begun = Instant::now();
             let done = work(None);
             pace.took(begun.elapsed());
             done
         })
+    }
+
+    /// What was done in a moment, if it was to be expected: a place in the pool is free, and will be
+    /// again soon.
+    fn on_the_spot<R>(
+        &self,
+        pace: &Pace,
+        work: impl Fn(Option<Span>) -> Result<R>,
+    ) -> Option<Result<R>> {
+        if !pace.is_quick() {
+            return None;
+        }
+        let _turn = self.all.free.try_acquire().ok()?;
+        let begun = Instant::now();
+        let done = work(Some(MOMENT));
+        let took = begun.elapsed();
+        pace.took(took);
+        (done.is_ok() || took < Duration::from(MOMENT)).then_some(done)
     }
 
     async fn take(&self, transforms: &BTreeSet<Digest>) -> Result<Vec<SemaphorePermit<'_>>> {
@@ -328,9 +356,10 @@ mod tests {
         let long = Span(MOMENT.0 * 2);
         assert_eq!(run(&turns, &pace, long).await, (vec![Some(MOMENT), None], Ok(())));
         assert_eq!(run(&turns, &pace, long).await, (vec![None], Ok(())));
-        assert!(pace.slow.load(Relaxed));
-        pace.took(QUICK);
-        assert_eq!(run(&turns, &pace, Span(0)).await.0, [Some(MOMENT)]);
+        for _ in 0..QUICK_IN_A_ROW {
+            assert_eq!(run(&turns, &pace, Span(0)).await, (vec![None], Ok(())));
+        }
+        assert_eq!(run(&turns, &pace, Span(0)).await, (vec![Some(MOMENT)], Ok(())));
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -4,6 +4,8 @@
 //! [`Kind::Limit`](crate::error::Kind::Limit). What the guest does over a limit is a failure of
 //! the transform, with the same three numbers: limit, current, requested.
 
+use std::thread;
+
 use serde::{Deserialize, Serialize};
 use wasmtime::ResourceLimiter;
 
@@ -19,7 +21,8 @@ use crate::{
 pub struct Limits {
     /// Calls that run at the same time in this process; further ones wait for their turn.
     pub concurrent_calls: u32,
-    /// Calls of one transform at the same time in a server: its share of the turns.
+    /// Calls of one transform at the same time in a server, of those that take their time. As many
+    /// as there are processors, where nothing is said: a call does nothing but compute.
     pub calls_per_transform: u32,
     /// Requests that wait for a turn of one transform in a server; further ones are refused.
     pub queued_calls: u32,
@@ -68,7 +71,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             concurrent_calls: 32,
-            calls_per_transform: 16,
+            calls_per_transform: processors(),
             queued_calls: 64,
             queue_time: Span(1_000_000),
             deadline: Span(10_000_000),
@@ -89,6 +92,11 @@ impl Default for Limits {
             description_bytes: 4 * MIB,
         }
     }
+}
+
+/// How many processors this process may use; one, where the system does not say.
+fn processors() -> u32 {
+    thread::available_parallelism().map_or(1, |count| count.get().min(1_000) as u32)
 }
 
 impl Limits {

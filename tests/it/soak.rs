@@ -1,9 +1,9 @@
 //! Good and evil calls side by side, for a while: every good answer is right to the bit, nothing
 //! falls, memory stays as it is, and good calls take hardly longer for the evil ones.
 //!
-//! Every call waits for its turn, as the calls of a server do. `UNSKEW_SOAK_SECONDS` is how long it
-//! takes, 4 where it is not set: in many short slices, by turns without evil calls and with them, so
-//! that whatever else the machine does weighs on both alike.
+//! Every call waits for its turn and is made on the spot or apart, as the calls of a server are.
+//! `UNSKEW_SOAK_SECONDS` is how long it takes, 4 where it is not set: in many short slices, by turns
+//! without evil calls and with them, so that whatever else the machine does weighs on both alike.
 
 use std::{
     collections::BTreeSet,
@@ -16,10 +16,11 @@ use std::{
 
 use arrow::array::{Array, ArrayRef, Float64Array, StringArray, TimestampMicrosecondArray};
 use hdrhistogram::Histogram;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use unskew::{
     digest::Digest,
-    evaluate::Turns,
+    error::Result,
+    evaluate::{Pace, Turns},
     time::Span,
     wasm::{Limits, Runtime, Transform, build},
 };
@@ -57,6 +58,7 @@ struct Good {
     rows: usize,
     expected: Vec<ArrayRef>,
     turn: BTreeSet<Digest>,
+    pace: Pace,
 }
 
 impl Good {
@@ -73,17 +75,28 @@ impl Good {
         let rows = inputs[0].len();
         let expected = transform.call(function, &params, &inputs, rows).unwrap().columns;
         let turn = BTreeSet::from([transform.digest()]);
-        Self { transform, function, params, inputs, rows, expected, turn }
+        let pace = Pace::default();
+        Self { transform, function, params, inputs, rows, expected, turn, pace }
     }
 
     /// Calls it and compares, bit for bit.
-    fn check(&self) {
-        let outcome = self.transform.call(self.function, &self.params, &self.inputs, self.rows);
-        let columns = outcome.expect("a good call is answered").columns;
+    fn check(&self, moment: Option<Span>) -> Result<()> {
+        let limits = within(self.transform.limits(), moment);
+        let (params, inputs) = (&self.params, &self.inputs);
+        let outcome =
+            self.transform.call_within(&limits, self.function, params, inputs, self.rows)?;
+        let columns = outcome.columns;
         let same =
             columns.iter().zip(&self.expected).all(|(one, two)| one.to_data() == two.to_data());
         assert!(same && columns.len() == self.expected.len(), "a wrong answer");
+        Ok(())
     }
+}
+
+/// These limits, with no more time than a turn has.
+fn within(limits: &Limits, moment: Option<Span>) -> Limits {
+    let deadline = moment.map_or(limits.deadline, |moment| moment.min(limits.deadline));
+    Limits { deadline, ..limits.clone() }
 }
 
 fn good(runtime: &Runtime) -> Vec<Good> {
@@ -119,18 +132,18 @@ struct Evil {
     x: ArrayRef,
     s: ArrayRef,
     turn: BTreeSet<Digest>,
+    /// Of each function, as each view has its own.
+    paces: Vec<Pace>,
 }
 
 impl Evil {
-    fn call(&self, random: u64) {
-        let functions = self.transform.functions();
-        let function = random as usize % functions.len();
-        let inputs = match functions[function].inputs[0].name.as_str() {
+    fn call(&self, function: usize, moment: Option<Span>) -> Result<()> {
+        let inputs = match self.transform.functions()[function].inputs[0].name.as_str() {
             "s" => &self.s,
             _ => &self.x,
         };
-        let inputs = std::slice::from_ref(inputs);
-        let _ = self.transform.call_within(&self.limits, function, &[], inputs, 3);
+        let (limits, inputs) = (within(&self.limits, moment), std::slice::from_ref(inputs));
+        self.transform.call_within(&limits, function, &[], inputs, 3).map(drop)
     }
 }
 
@@ -163,6 +176,7 @@ impl Server {
         let turns = Turns::new(&limits, digests);
         let evil = Evil {
             turn: BTreeSet::from([evil.digest()]),
+            paces: evil.functions().iter().map(|_| Pace::default()).collect(),
             transform: evil,
             // So that they are over soon. A deadline is time by the clock: good calls have one that
             // also holds where a machine is busy with other things.
@@ -177,21 +191,17 @@ impl Server {
     async fn call_good(&self, random: u64) -> Duration {
         let good = &self.good[random as usize % self.good.len()];
         let started = Instant::now();
-        let work = || {
-            good.check();
-            Ok(())
-        };
-        self.turns.run(&good.turn, work).await.expect("a good call gets a turn");
+        let done = self.turns.run_paced(&good.turn, &good.pace, |moment| good.check(moment)).await;
+        done.expect("a good call gets a turn and an answer");
         started.elapsed()
     }
 
     /// One evil call, or none where too many wait already.
     async fn call_evil(&self, random: u64) {
-        let work = || {
-            self.evil.call(random);
-            Ok(())
-        };
-        let _ = self.turns.run(&self.evil.turn, work).await;
+        let evil = &self.evil;
+        let function = random as usize % evil.paces.len();
+        let work = |moment| evil.call(function, moment);
+        let _ = self.turns.run_paced(&evil.turn, &evil.paces[function], work).await;
     }
 }
 
@@ -274,6 +284,8 @@ async fn run(server: &Arc<Server>, slice: u32, evil: bool, ran: &mut Ran) {
                     let time = server.call_good(random >> 16).await;
                     took.record(time.as_micros() as u64).unwrap();
                 }
+                // As a connection does, which waits for its next request.
+                task::yield_now().await;
             }
             took
         });
