@@ -40,6 +40,9 @@ use super::{
 const ROOM: usize = 64 << 10;
 const LITTLE: usize = 4 << 10;
 
+/// Fewer bytes than this are not sent at once.
+const FEW: usize = 1 << 10;
+
 /// What bytes go through: TCP, or TLS over it.
 trait Transport: AsyncRead + AsyncWrite + Unpin + Send {}
 
@@ -97,6 +100,8 @@ struct Conversation {
     transport: Box<dyn Transport>,
     questions: mpsc::UnboundedReceiver<Question>,
     unsent: BytesMut,
+    /// Whether those who are about to ask have had the time to.
+    is_gathered: bool,
     is_flushed: bool,
     received: BytesMut,
     /// Those whose answers are still to come, in the order in which they asked.
@@ -113,8 +118,15 @@ struct Waiting {
 
 impl Conversation {
     fn new(transport: Box<dyn Transport>, questions: mpsc::UnboundedReceiver<Question>) -> Self {
-        let (unsent, received) = (BytesMut::new(), BytesMut::new());
-        Self { transport, questions, unsent, is_flushed: true, received, waiting: VecDeque::new() }
+        Self {
+            transport,
+            questions,
+            unsent: BytesMut::new(),
+            is_gathered: false,
+            is_flushed: true,
+            received: BytesMut::new(),
+            waiting: VecDeque::new(),
+        }
     }
 
     /// Until nobody can ask any more, or the connection fails: everybody is told why.
@@ -137,10 +149,15 @@ impl Conversation {
             self.unsent.extend_from_slice(&commands);
             self.waiting.push_back(Waiting { missing: count, length: 0, asker });
         }
-        // Answers are taken while there is more to send: both sides might wait otherwise.
-        if let Poll::Ready(Err(error)) = self.poll_send(cx) {
+        if (1..FEW).contains(&self.unsent.len()) && !self.is_gathered {
+            // After the tasks that are about to run, which may ask as well: to send a short question
+            // costs more than to write it, and several are sent for the price of one.
+            self.is_gathered = true;
+            cx.waker().wake_by_ref();
+        } else if let Poll::Ready(Err(error)) = self.poll_send(cx) {
             return Poll::Ready(Err(error));
         }
+        // Answers are taken while there is more to send: both sides might wait otherwise.
         loop {
             ready!(self.poll_receive(cx))?;
             self.hand_out()?;
@@ -159,6 +176,7 @@ impl Conversation {
             ready!(Pin::new(&mut self.transport).poll_flush(cx))?;
             self.is_flushed = true;
         }
+        self.is_gathered = false;
         Poll::Ready(Ok(()))
     }
 
