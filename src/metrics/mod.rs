@@ -1,7 +1,10 @@
 //! What is measured of a process, for Prometheus: every metric there is, each listed once.
 //!
 //! A metric shows from the moment on that it is looked up. Whoever measures often looks the counter
-//! or histogram of its labels up once and keeps it: to count is then an atomic addition.
+//! or histogram of its labels up once and keeps it: to count is then an atomic addition. What every
+//! request adds to is [striped](Striped), so that threads do not wait for each other's additions.
+
+mod stripes;
 
 use std::sync::LazyLock;
 
@@ -10,6 +13,7 @@ use prometheus::{
     core::Collector,
 };
 pub use prometheus::{Histogram, IntCounter};
+pub use stripes::{Striped, Stripes};
 
 /// Bounds of the buckets of times, in seconds.
 const BUCKETS: [f64; 16] = [
@@ -22,7 +26,7 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::new);
 /// Makes the metrics, and with them the list of their names. What is said of one is its
 /// documentation here and its help there.
 macro_rules! metrics {
-    ($($help:literal $metric:ident: $kind:ident = $make:ident($name:literal $($labels:tt)*);)*) => {
+    ($($help:literal $metric:ident: $kind:ty = $make:ident($name:literal $($labels:tt)*);)*) => {
         $(
             #[doc = $help]
             pub static $metric: LazyLock<$kind> =
@@ -31,21 +35,21 @@ macro_rules! metrics {
 
         /// Each name, and what makes the metric.
         #[cfg(test)]
-        const NAMES: &[(&str, fn())] = &[$(($name, || drop(LazyLock::force(&$metric).clone()))),*];
+        const NAMES: &[(&str, fn())] = &[$(($name, || _ = LazyLock::force(&$metric))),*];
     };
 }
 
 metrics! {
     "Requests, by route, status and consumer."
-    REQUESTS: IntCounterVec = counters("unskew_requests_total", ["route", "status", "consumer"]);
+    REQUESTS: Striped<IntCounterVec> = striped_counters("unskew_requests_total", ["route", "status", "consumer"]);
     "How long requests took, by route and consumer."
-    REQUEST_SECONDS: HistogramVec = times("unskew_request_seconds", ["route", "consumer"]);
+    REQUEST_SECONDS: Striped<HistogramVec> = times("unskew_request_seconds", ["route", "consumer"]);
     "How long answers took that a view was part of, without HTTP."
-    VIEW_SECONDS: HistogramVec = times("unskew_view_seconds", ["view"]);
+    VIEW_SECONDS: Striped<HistogramVec> = times("unskew_view_seconds", ["view"]);
     "How long each stage of answers took."
-    STAGE_SECONDS: HistogramVec = times("unskew_stage_seconds", ["stage"]);
+    STAGE_SECONDS: Striped<HistogramVec> = times("unskew_stage_seconds", ["stage"]);
     "Values answered, by view and status."
-    VALUES: IntCounterVec = counters("unskew_values_total", ["view", "status"]);
+    VALUES: Striped<IntCounterVec> = striped_counters("unskew_values_total", ["view", "status"]);
     "Connections that are open."
     CONNECTIONS: IntGauge = gauge("unskew_connections");
     "The number of the snapshot that answers."
@@ -71,7 +75,8 @@ metrics! {
 /// The text format of Prometheus, version 0.0.4.
 pub fn render() -> String {
     // It fails on a family without metrics alone, of which none is gathered.
-    TextEncoder::new().encode_to_string(&REGISTRY.gather()).unwrap_or_default()
+    let families: Vec<_> = REGISTRY.gather().into_iter().map(stripes::added_up).collect();
+    TextEncoder::new().encode_to_string(&families).unwrap_or_default()
 }
 
 fn counter(about: Opts) -> IntCounter {
@@ -90,8 +95,13 @@ fn gauges<const N: usize>(about: Opts, labels: [&str; N]) -> GaugeVec {
     listed(GaugeVec::new(about, &labels))
 }
 
-fn times<const N: usize>(about: Opts, labels: [&str; N]) -> HistogramVec {
-    listed(HistogramVec::new(HistogramOpts::from(about).buckets(BUCKETS.to_vec()), &labels))
+fn striped_counters<const N: usize>(about: Opts, labels: [&str; N]) -> Striped<IntCounterVec> {
+    Striped(listed(IntCounterVec::new(about, &stripes::with_stripe(labels))))
+}
+
+fn times<const N: usize>(about: Opts, labels: [&str; N]) -> Striped<HistogramVec> {
+    let about = HistogramOpts::from(about).buckets(BUCKETS.to_vec());
+    Striped(listed(HistogramVec::new(about, &stripes::with_stripe(labels))))
 }
 
 /// A metric that is rendered with the others.
@@ -103,12 +113,16 @@ fn listed<M: Collector + Clone + 'static>(metric: prometheus::Result<M>) -> M {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     #[test]
     fn each_is_valid_and_in_the_docs() {
-        let docs =
-            concat!(include_str!("../docs/operations.md"), include_str!("../docs/freshness.md"));
+        let docs = concat!(
+            include_str!("../../docs/operations.md"),
+            include_str!("../../docs/freshness.md")
+        );
         for (name, make) in NAMES {
             make();
             assert!(docs.contains(name), "{name} is in no document");
@@ -118,7 +132,9 @@ mod tests {
     #[test]
     fn times_are_sorted_into_buckets() {
         let view = VIEW_SECONDS.with_label_values(&["a \"view\""]);
-        [0.00001, 0.0009, 7.0].into_iter().for_each(|seconds| view.observe(seconds));
+        [0.00001, 0.0009].into_iter().for_each(|seconds| view.observe(seconds));
+        // Of another thread, which may have another stripe.
+        thread::scope(|scope| scope.spawn(|| view.observe(7.0)).join().unwrap());
         let text = render();
         for line in [
             "# TYPE unskew_view_seconds histogram",

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::Status;
-use crate::metrics::{Histogram, IntCounter, STAGE_SECONDS, VALUES, VIEW_SECONDS};
+use crate::metrics::{Histogram, IntCounter, STAGE_SECONDS, Stripes, VALUES, VIEW_SECONDS};
 
 /// The meters of a view. They are looked up once, when a plan is made.
 pub(super) struct ViewMeters {
-    values: [IntCounter; Status::ALL.len()],
-    seconds: Histogram,
+    values: [Stripes<IntCounter>; Status::ALL.len()],
+    seconds: Stripes<Histogram>,
 }
 
 impl std::fmt::Debug for ViewMeters {
@@ -83,7 +83,7 @@ impl StageMeters {
 
 /// The meter of a stage.
 #[derive(Clone)]
-pub struct Stage(Histogram);
+pub struct Stage(Stripes<Histogram>);
 
 impl std::fmt::Debug for Stage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

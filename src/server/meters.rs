@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use arc_swap::ArcSwap;
 use axum::http::StatusCode;
 
-use crate::metrics::{Histogram, IntCounter, REQUEST_SECONDS, REQUESTS};
+use crate::metrics::{Histogram, IntCounter, REQUEST_SECONDS, REQUESTS, Stripes};
 
 /// The meters of requests, each looked up once: there are as many as routes, statuses and configured
 /// consumers make together.
@@ -16,7 +16,7 @@ pub(super) struct RequestMeters(ArcSwap<ByRoute>);
 type ByRoute = HashMap<String, HashMap<String, Vec<Meters>>>;
 
 /// A status, how many answers had it, and how long they took.
-type Meters = (u16, IntCounter, Histogram);
+type Meters = (u16, Stripes<IntCounter>, Stripes<Histogram>);
 
 impl RequestMeters {
     /// Counts and times an answer, by route, status and consumer.
