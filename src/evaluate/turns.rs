@@ -106,7 +106,7 @@ impl Turns {
         }
     }
 
-    /// Waits for a turn of all these transforms, and does the work [apart]; work that calls none
+    /// Waits for a turn of all these transforms, and does the work apart; work that calls none
     /// is done at once.
     ///
     /// # Errors
