@@ -142,6 +142,11 @@ impl ReadRows {
         Self { keys, bytes: Vec::new(), cells: vec![None; views * keys] }
     }
 
+    /// Makes room for rows of so many bytes together.
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
+    }
+
     /// Adds what the key at a place in the lookup has in the view at a place in it. There are a key
     /// and a view at these places.
     pub(super) fn put(&mut self, view: usize, key: usize, row: StoredRow<'_>) {

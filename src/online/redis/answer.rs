@@ -21,6 +21,17 @@ pub(super) enum Answer {
     Error(Complaint),
 }
 
+impl Answer {
+    /// How many bytes its texts are.
+    pub(super) fn text_bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Array(answers) => answers.iter().map(Self::text_bytes).sum(),
+            _ => 0,
+        }
+    }
+}
+
 /// An error that Redis answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Complaint {

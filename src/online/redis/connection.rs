@@ -13,28 +13,18 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Bytes, BytesMut};
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
-};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::{mpsc, oneshot},
 };
-use tokio_rustls::TlsConnector;
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
-use super::{
-    answer,
-    options::{Address, TlsOptions},
-};
+use super::{answer, options::Address, tls::Tls};
 
 /// How much room is made when more is received, and how much is too little.
 const ROOM: usize = 64 << 10;
@@ -66,10 +56,7 @@ impl Connection {
         let stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
         stream.set_nodelay(true)?;
         let transport: Box<dyn Transport> = match tls {
-            Some(tls) => {
-                let name = server_name(address).map_err(io::Error::other)?;
-                Box::new(tls.0.connect(name, stream).await?)
-            }
+            Some(tls) => Box::new(tls.connect(address, stream).await?),
             None => Box::new(stream),
         };
         let (asked, questions) = mpsc::unbounded_channel();
@@ -215,61 +202,4 @@ impl Conversation {
             false => Err(io::Error::new(io::ErrorKind::InvalidData, "an answer to no question")),
         }
     }
-}
-
-/// How connections are TLS: whom they trust, and what they show.
-pub(super) struct Tls(TlsConnector);
-
-impl Tls {
-    /// The TLS of these options.
-    ///
-    /// # Errors
-    /// What is wrong with a certificate or a key.
-    pub(super) fn new(options: &TlsOptions) -> Result<Self, String> {
-        let mut roots = RootCertStore::empty();
-        match &options.authorities {
-            None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-            Some(pem) => {
-                for authority in certificates(pem)? {
-                    roots.add(authority).map_err(|error| error.to_string())?;
-                }
-            }
-        }
-        // Two implementations of TLS's mathematics are linked: this one is meant.
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots);
-        let config = match &options.client {
-            None => config.with_no_client_auth(),
-            Some((certificate, key)) => {
-                let key = PrivateKeyDer::from_pem_slice(key.reveal().as_bytes());
-                let key = key.map_err(|error| format!("the private key: {error}"))?;
-                let shown = config.with_client_auth_cert(certificates(certificate)?, key);
-                shown.map_err(|error| error.to_string())?
-            }
-        };
-        Ok(Self(TlsConnector::from(Arc::new(config))))
-    }
-}
-
-impl std::fmt::Debug for Tls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Tls(…)")
-    }
-}
-
-/// The certificates in a text in PEM, of which there is one at least.
-fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
-    match found {
-        Ok(found) if found.is_empty() => Err("there is no certificate in PEM".to_owned()),
-        Ok(found) => Ok(found),
-        Err(error) => Err(format!("a certificate: {error}")),
-    }
-}
-
-/// The name that a server's certificate has to have.
-pub(super) fn server_name(address: &Address) -> Result<ServerName<'static>, String> {
-    ServerName::try_from(address.host.clone()).map_err(|error| format!("{address}: {error}"))
 }

@@ -14,6 +14,7 @@ mod router;
 mod scripts;
 mod sentinel;
 mod server;
+mod tls;
 mod walk;
 mod write;
 
@@ -147,6 +148,8 @@ impl OnlineStore for RedisStore {
             if lookup.views.is_empty() {
                 return Ok(found);
             }
+            let come = answers.as_slice().iter().take(lookup.keys.iter().flatten().count());
+            found.reserve(come.map(Answer::text_bytes).sum());
             for (place, entity) in lookup.keys.iter().enumerate() {
                 let Some(entity) = entity else { continue };
                 let answer = answers.next();

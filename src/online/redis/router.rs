@@ -153,7 +153,7 @@ impl Router {
         loop {
             let noticed = Instant::now();
             let mut trouble = None;
-            for (place, outcome) in self.round(lane, &commands, &waiting).await {
+            for (place, outcome) in self.round(lane, &commands, &waiting, noticed).await {
                 match outcome {
                     Outcome::Answered(answer) => answers[place] = Some(answer),
                     Outcome::Again(route, why) => {
@@ -237,8 +237,9 @@ impl Router {
         lane: Lane,
         commands: &Sent,
         waiting: &[(usize, Route)],
+        noticed: Instant,
     ) -> Vec<(usize, Outcome)> {
-        if let Err(silence) = self.known(Instant::now()).await {
+        if let Err(silence) = self.known(noticed).await {
             return waiting.iter().map(|(place, _)| (*place, failed(&silence, None))).collect();
         }
         let cluster = match &self.servers {
@@ -402,8 +403,8 @@ struct Tries {
 
 impl Tries {
     fn new(lane: Lane, options: &RedisOptions) -> Self {
-        let until = Instant::now() + options.write_timeout;
-        Self { made: 1, at_least: options.attempts, until: (lane == Lane::Bulk).then_some(until) }
+        let until = (lane == Lane::Bulk).then(|| Instant::now() + options.write_timeout);
+        Self { made: 1, at_least: options.attempts, until }
     }
 
     /// Waits before the next try; `false`, at once, where there is to be none.

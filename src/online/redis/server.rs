@@ -13,8 +13,9 @@ use tokio::{sync::Mutex, time::timeout};
 use super::{
     answer::{self, Answer},
     breaker::Breaker,
-    connection::{Connection, Tls, server_name},
+    connection::Connection,
     options::{Address, Credentials, RedisOptions},
+    tls::{Tls, server_name},
 };
 use crate::error::{Error, Result};
 
