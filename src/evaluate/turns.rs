@@ -295,6 +295,8 @@ mod tests {
         for number in 0..100 {
             assert_eq!(turns.run(&quick, || Ok(number)).await, Ok(number));
         }
+        // What is quick takes none.
+        assert_eq!(turns.run_paced(&slow, &Pace::default(), Ok).await, Ok(Some(MOMENT)));
         let waiting = {
             let (turns, slow) = (Arc::clone(&turns), slow.clone());
             tokio::spawn(async move { turns.run(&slow, || Ok(7)).await })
@@ -334,6 +336,30 @@ mod tests {
         assert_eq!(apart(|| 2), 2);
     }
 
+    #[test]
+    fn a_pace_is_quick_again_after_as_many_as_it_takes() {
+        let check = |times: &[Duration], is_quick: bool| {
+            let pace = Pace::default();
+            times.iter().for_each(|time| pace.took(*time));
+            assert_eq!(pace.is_quick(), is_quick, "{times:?}");
+        };
+        let (slow, stopped) = (QUICK * 2, Duration::from(MOMENT));
+        check(&[], true);
+        check(&[QUICK, QUICK], true);
+        check(&[QUICK, slow], false);
+        check(&[slow, slow, QUICK], true);
+        check(&[stopped, QUICK], false);
+        let mut times = vec![stopped];
+        times.extend([QUICK; QUICK_IN_A_ROW as usize - 1]);
+        check(&times, false);
+        times.push(slow);
+        check(&times, false);
+        times.push(QUICK);
+        check(&times, true);
+        times.push(stopped);
+        check(&times, false);
+    }
+
     /// Says how long it may take, and takes as long as it was told to, or its moment.
     async fn run(turns: &Turns, pace: &Pace, time: Span) -> (Vec<Option<Span>>, Result<()>) {
         let given = std::sync::Mutex::new(Vec::new());
@@ -356,10 +382,8 @@ mod tests {
         let long = Span(MOMENT.0 * 2);
         assert_eq!(run(&turns, &pace, long).await, (vec![Some(MOMENT), None], Ok(())));
         assert_eq!(run(&turns, &pace, long).await, (vec![None], Ok(())));
-        for _ in 0..QUICK_IN_A_ROW {
-            assert_eq!(run(&turns, &pace, Span(0)).await, (vec![None], Ok(())));
-        }
-        assert_eq!(run(&turns, &pace, Span(0)).await, (vec![Some(MOMENT)], Ok(())));
+        (0..QUICK_IN_A_ROW).for_each(|_| pace.took(QUICK));
+        assert_eq!(run(&turns, &pace, Span(0)).await.0, [Some(MOMENT)]);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
