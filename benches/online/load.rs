@@ -62,7 +62,7 @@ impl Protocol {
             let Self::Length(length) = self else { unreachable!("there are two") };
             return Some(length);
         };
-        let head = start.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
+        let head = head_length(start)?;
         let text = std::str::from_utf8(&start[..head]).expect("a head is text");
         assert!(text.starts_with("HTTP/1.1 200 "), "{}", String::from_utf8_lossy(start));
         let length = text.split("\r\n").find_map(|line| {
@@ -71,6 +71,16 @@ impl Protocol {
         });
         Some(head + length.expect("the head says how long the body is"))
     }
+}
+
+/// The length of the head that an answer over HTTP begins with; `None` where it is not whole yet.
+fn head_length(start: &[u8]) -> Option<usize> {
+    Some(start.windows(4).position(|end| end == b"\r\n\r\n")? + 4)
+}
+
+/// The body of an answer over HTTP.
+pub fn body(answer: &[u8]) -> &[u8] {
+    &answer[head_length(answer).expect("it has a head")..]
 }
 
 /// Who is asked, and how.

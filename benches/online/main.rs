@@ -19,7 +19,7 @@ mod project;
 use std::{env, net::SocketAddr, time::Duration};
 
 use limit::{Canned, Redis};
-use load::{Load, Outcome, Protocol};
+use load::{Load, Outcome, Protocol, body};
 use project::{Project, check, questions};
 
 const CONNECTIONS: usize = 16;
@@ -117,9 +117,7 @@ impl Lines {
             for (place, answer) in &outcome.kept {
                 check(*place, entities, on_demand, answer);
             }
-            let (_, answer) = &outcome.kept[0];
-            let head = answer.windows(4).position(|end| end == b"\r\n\r\n");
-            answer[head.expect("it has a head") + 4..].to_vec()
+            body(&outcome.kept[0].1).to_vec()
         };
         loads.iter().map(answer).collect()
     }

@@ -15,6 +15,8 @@ use parquet::arrow::ArrowWriter;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::load::body;
+
 /// How many entities there are rows for.
 pub const ENTITIES: i64 = 10_000;
 pub const VIEWS: usize = 5;
@@ -141,8 +143,7 @@ pub fn questions(entities: usize, on_demand: bool) -> Arc<Vec<Vec<u8>>> {
 
 /// Whether the answer to a question has every value that was written, and all of them present.
 pub fn check(place: usize, entities: usize, on_demand: bool, answer: &[u8]) {
-    let body = answer.windows(4).position(|end| end == b"\r\n\r\n").expect("it has a head") + 4;
-    let answer: Value = serde_json::from_slice(&answer[body..]).expect("it is JSON");
+    let answer: Value = serde_json::from_slice(body(answer)).expect("it is JSON");
     let names = answer["metadata"]["feature_names"].as_array().expect("it names its features");
     let column = |name: &str| {
         let place = names.iter().position(|known| known == name).expect("the feature is there");

@@ -60,6 +60,15 @@ impl Pace {
         self.to_be_quick.load(Relaxed) == 0
     }
 
+    /// Does work, and takes note of how long that takes.
+    fn measure<R>(&self, work: impl FnOnce() -> R) -> (R, Duration) {
+        let begun = Instant::now();
+        let done = work();
+        let took = begun.elapsed();
+        self.took(took);
+        (done, took)
+    }
+
     fn took(&self, time: Duration) {
         let before = self.to_be_quick.load(Relaxed);
         let after = match time {
@@ -143,16 +152,11 @@ impl Turns {
             return done;
         }
         let _turns = self.take(transforms).await?;
-        apart(|| {
-            let begun = Instant::now();
-            let done = work(None);
-            pace.took(begun.elapsed());
-            done
-        })
+        apart(|| pace.measure(|| work(None)).0)
     }
 
-    /// What was done in a moment, if it was to be expected: a place in the pool is free, and will be
-    /// again soon.
+    /// Does the work within a moment, where it has been quick and the pool has a place for it now.
+    /// `None` where it has not been done: it is to be done apart.
     fn on_the_spot<R>(
         &self,
         pace: &Pace,
@@ -162,10 +166,7 @@ impl Turns {
             return None;
         }
         let _turn = self.all.free.try_acquire().ok()?;
-        let begun = Instant::now();
-        let done = work(Some(MOMENT));
-        let took = begun.elapsed();
-        pace.took(took);
+        let (done, took) = pace.measure(|| work(Some(MOMENT)));
         (done.is_ok() || took < Duration::from(MOMENT)).then_some(done)
     }
 

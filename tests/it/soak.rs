@@ -18,6 +18,7 @@ use arrow::array::{Array, ArrayRef, Float64Array, StringArray, TimestampMicrosec
 use hdrhistogram::Histogram;
 use tokio::task::{self, JoinSet};
 use unskew::{
+    definition::CallLimits,
     digest::Digest,
     error::Result,
     evaluate::{Pace, Turns},
@@ -81,7 +82,7 @@ impl Good {
 
     /// Calls it and compares, bit for bit.
     fn check(&self, moment: Option<Span>) -> Result<()> {
-        let limits = within(self.transform.limits(), moment);
+        let limits = self.transform.limits().tightened(&within(moment));
         let (params, inputs) = (&self.params, &self.inputs);
         let outcome =
             self.transform.call_within(&limits, self.function, params, inputs, self.rows)?;
@@ -93,10 +94,9 @@ impl Good {
     }
 }
 
-/// These limits, with no more time than a turn has.
-fn within(limits: &Limits, moment: Option<Span>) -> Limits {
-    let deadline = moment.map_or(limits.deadline, |moment| moment.min(limits.deadline));
-    Limits { deadline, ..limits.clone() }
+/// What a call may take that has a moment.
+fn within(moment: Option<Span>) -> CallLimits {
+    CallLimits { deadline: moment, ..CallLimits::default() }
 }
 
 fn good(runtime: &Runtime) -> Vec<Good> {
@@ -142,7 +142,8 @@ impl Evil {
             "s" => &self.s,
             _ => &self.x,
         };
-        let (limits, inputs) = (within(&self.limits, moment), std::slice::from_ref(inputs));
+        let limits = self.limits.tightened(&within(moment));
+        let inputs = std::slice::from_ref(inputs);
         self.transform.call_within(&limits, function, &[], inputs, 3).map(drop)
     }
 }
