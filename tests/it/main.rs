@@ -19,6 +19,7 @@ mod freshness;
 mod hostile;
 mod http;
 mod materialize;
+mod native;
 mod offline;
 mod parity;
 mod publish;

@@ -71,8 +71,11 @@ impl Validity {
         if self.bytes.is_empty() {
             self.bytes = all_set(self.rows);
         }
-        for (bytes, rows) in self.bytes.chunks_mut(8).zip(rows) {
-            bytes.iter_mut().zip(rows.to_le_bytes()).for_each(|(byte, rows)| *byte &= rows);
+        let (eights, rest) = self.bytes.as_chunks_mut();
+        let last = rows.get(eights.len()).map_or([0; 8], |word| word.to_le_bytes());
+        rest.iter_mut().zip(last).for_each(|(byte, rows)| *byte &= rows);
+        for (eight, rows) in eights.iter_mut().zip(rows) {
+            *eight = (u64::from_le_bytes(*eight) & rows).to_le_bytes();
         }
     }
 

@@ -61,12 +61,16 @@ impl<M: Memory> Heap<M> {
         }
     }
 
-    /// A block that was never used.
-    fn new_block(&self, size: usize, align: usize) -> Option<*mut u8> {
+    /// A block that was never used; null where there is no room. Most blocks were freed before, so
+    /// this is not made part of whoever wants one.
+    #[cold]
+    fn new_block(&self, size: usize, align: usize) -> *mut u8 {
         let next = self.next.get().unwrap_or_else(|| self.memory.start());
-        let address = next.checked_next_multiple_of(align)?;
-        self.extend_to(address.checked_add(size)?)?;
-        Some(self.memory.at(address))
+        let address = next.checked_next_multiple_of(align.max(GRAIN));
+        let address = address.filter(|address| {
+            address.checked_add(size).and_then(|end| self.extend_to(end)).is_some()
+        });
+        address.map_or(ptr::null_mut(), |address| self.memory.at(address))
     }
 
     /// Makes the last block end here.
@@ -85,11 +89,12 @@ impl<M: Memory> Heap<M> {
         self.next.get() == Some(block as usize + size)
     }
 
-    /// A block that was freed, if there is one of the size.
-    fn freed_block(&self, place: usize) -> Option<*mut u8> {
-        let head = &self.free[place];
+    /// A block that was freed, if there is one of the size and of the usual alignment.
+    #[inline(always)]
+    fn freed_block(&self, place: usize, align: usize) -> Option<*mut u8> {
+        let head = &self.free[place % SIZES];
         let block = head.get();
-        if block.is_null() {
+        if block.is_null() || align > GRAIN {
             return None;
         }
         // SAFETY: `dealloc` wrote the pointer into the block, which nobody has used since.
@@ -100,14 +105,15 @@ impl<M: Memory> Heap<M> {
 
 /// The place of the smallest size that holds as many bytes, and that size. There are four sizes to
 /// each power of two.
-#[inline]
+#[inline(always)]
 fn size_of_block(bytes: usize) -> (usize, usize) {
-    let grains = bytes.div_ceil(GRAIN).max(1);
-    if grains <= 1 << STEPS_LOG {
-        return (grains - 1, grains * GRAIN);
+    // One less than grains, and no bytes as good as one.
+    let last = bytes.saturating_sub(1) / GRAIN;
+    if last < 1 << STEPS_LOG {
+        return (last, (last + 1) * GRAIN);
     }
-    let shift = (grains - 1).ilog2() - STEPS_LOG;
-    let steps = (grains - 1) >> shift;
+    let shift = last.ilog2() - STEPS_LOG;
+    let steps = last >> shift;
     // From 4 to 7 steps of the shift are full; the block has one more.
     (((shift as usize) << STEPS_LOG) + steps, ((steps + 1) << shift) * GRAIN)
 }
@@ -118,25 +124,24 @@ unsafe impl<M: Memory> GlobalAlloc for Heap<M> {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let (place, size) = size_of_block(layout.size());
-        let freed = if layout.align() <= GRAIN { self.freed_block(place) } else { None };
-        freed.or_else(|| self.new_block(size, layout.align().max(GRAIN))).unwrap_or(ptr::null_mut())
+        let freed = self.freed_block(place, layout.align());
+        freed.unwrap_or_else(|| self.new_block(size, layout.align()))
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         let (place, size) = size_of_block(layout.size());
-        let freed = if layout.align() <= GRAIN { self.freed_block(place) } else { None };
-        if let Some(block) = freed {
+        if let Some(block) = self.freed_block(place, layout.align()) {
             // SAFETY: the block has at least this size.
             unsafe { block.write_bytes(0, layout.size()) };
             return block;
         }
-        self.new_block(size, layout.align().max(GRAIN)).unwrap_or(ptr::null_mut())
+        self.new_block(size, layout.align())
     }
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let (place, _) = size_of_block(layout.size());
-        let head = &self.free[place];
+        let head = &self.free[place % SIZES];
         // SAFETY: the block is ours again, aligned to a grain and at least one long.
         unsafe { block.cast::<*mut u8>().write(head.get()) };
         head.set(block);

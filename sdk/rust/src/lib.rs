@@ -5,12 +5,13 @@ extern crate alloc;
 
 pub mod abi;
 mod bitmap;
+mod block;
 mod call;
 #[cfg(any(target_arch = "wasm32", test))]
 mod heap;
 mod input;
-#[cfg(any(target_arch = "wasm32", test))]
 mod log;
+pub mod math;
 mod output;
 mod reader;
 mod rows;

@@ -324,7 +324,7 @@ impl Builder for TextLists {
     }
 
     fn skip(&mut self) {
-        self.offsets.push((self.strings.offsets.len() - 1) as i32);
+        self.offsets.push(self.strings.offsets.len().wrapping_sub(1) as i32);
     }
 }
 
@@ -336,7 +336,7 @@ impl OutputValue for StringList {
         let strings = &mut builder.strings;
         let start = strings.items.len();
         append(&mut strings.items, self.text().as_bytes());
-        strings.offsets.extend(self.ends().map(|end| (start + end) as i32));
+        strings.offsets.extend(self.ends().map(|end| start.wrapping_add(end) as i32));
         builder.skip();
     }
 

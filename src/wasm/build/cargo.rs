@@ -171,12 +171,14 @@ impl Cargo {
         self.metadata.target_directory.join("unskew-transforms")
     }
 
-    /// LLVM vectorizes for SIMD, which Cranelift does not do later. Memory begins with a heap that
+    /// LLVM vectorizes for SIMD, which Cranelift does not do later; and two steps of such a loop at
+    /// once, since every turn of it looks at the clock. Memory begins with a heap that
     /// many batches fit into: growing it changes the process's address space, which takes
     /// longer than some functions. And no path of this machine gets into the module; of two
     /// prefixes that fit, the later counts.
     fn compiler_flags(&self) -> Result<OsString> {
         let mut flags = OsString::from("-Ctarget-feature=+simd128");
+        flags.push("\u{1f}-Cllvm-args=-force-vector-interleave=2");
         flags.push(format!("\u{1f}-Clink-arg=--initial-heap={INITIAL_HEAP}"));
         for (from, to) in self.path_prefixes()? {
             flags.push("\u{1f}--remap-path-prefix=");

@@ -1,5 +1,6 @@
 //! Numbers on the scale that a model was fitted to.
 
+use unskew_sdk::math::ln;
 use unskew_sdk::prelude::*;
 
 /// `(x - mean) / std`. A row error in every row where `std` is not a positive finite number, since
@@ -28,7 +29,7 @@ pub fn natural_log(
     /// The number.
     x: f64,
 ) -> Option<f64> {
-    (x > 0.0).then(|| x.ln())
+    (x > 0.0).then(|| ln(x))
 }
 
 /// Which of some buckets of equal width the number falls into, from 0; numbers below the lowest

@@ -1,7 +1,7 @@
 //! Features of short texts.
 
 use unskew_sdk::prelude::*;
-use unskew_sdk::text::{ascii_words, is_ascii, is_single_spaced, make_ascii_lowercase};
+use unskew_sdk::text::{is_ascii, is_single_spaced, to_ascii_lowercase};
 
 /// The domain of an email address in lower case: what follows the last `@`. Null where there is no
 /// `@`, or nothing before or after it.
@@ -35,9 +35,7 @@ pub fn normalise(
     text: &str,
 ) -> String {
     if is_single_spaced(text) {
-        let mut normal = text.to_owned();
-        make_ascii_lowercase(&mut normal);
-        return normal;
+        return to_ascii_lowercase(text);
     }
     let mut normal = String::with_capacity(text.len());
     for word in text.split_whitespace() {
@@ -56,13 +54,7 @@ pub fn tokens(
     /// Any text.
     text: &str,
 ) -> StringList {
-    if !is_ascii(text) {
-        return any_words(text);
-    }
-    let mut words = StringList::with_capacity(text.len() / 4, text.len());
-    ascii_words(text, |word| words.push(word));
-    words.make_ascii_lowercase();
-    words
+    if is_ascii(text) { StringList::of_ascii_words(text) } else { any_words(text) }
 }
 
 /// Apart, so that the way that most texts go has the registers to itself.

@@ -1,4 +1,4 @@
-//! The natural logarithm of a component: what `f64::ln` calls there.
+//! The natural logarithm: [`math::ln`](crate::math::ln), and in a component what `f64::ln` calls.
 //!
 //! It is that of Arm's Optimized Routines (`math/log.c`, MIT or Apache-2.0 with LLVM exception, ©
 //! 2018–2025 Arm Limited) for machines without fused multiplication. It has a table instead of the
