@@ -40,6 +40,13 @@ pub(super) enum Silence {
     Refused(String),
 }
 
+/// Why there is no answer, for one of those who asked.
+struct Failure {
+    silence: Silence,
+    /// Whether nobody else has learned of it: what many wait for fails once, however many they are.
+    is_news: bool,
+}
+
 /// How connections are made, and how long they may take.
 #[derive(Debug)]
 pub(super) struct Dialer {
@@ -195,12 +202,18 @@ impl Server {
         if !self.breaker.allows(self.born.elapsed()) {
             return Err(Silence::Resting);
         }
-        let answers = self.try_to_send(lane, commands, count).await;
-        match &answers {
-            Ok(_) => self.breaker.succeeded(),
-            Err(_) => self.breaker.failed(self.born.elapsed()),
+        match self.try_to_send(lane, commands, count).await {
+            Ok(answers) => {
+                self.breaker.succeeded();
+                Ok(answers)
+            }
+            Err(Failure { silence, is_news }) => {
+                if is_news {
+                    self.breaker.failed(self.born.elapsed());
+                }
+                Err(silence)
+            }
         }
-        answers
     }
 
     async fn try_to_send(
@@ -208,7 +221,7 @@ impl Server {
         lane: Lane,
         commands: Bytes,
         count: usize,
-    ) -> Result<Vec<Answer>, Silence> {
+    ) -> Result<Vec<Answer>, Failure> {
         let line = match lane {
             Lane::Read => &self.read,
             Lane::Bulk => &self.bulk,
@@ -218,10 +231,12 @@ impl Server {
             None => line.connect(&self.dialer, &self.address).await?,
         };
         let answers = self.dialer.ask(&connection, lane, commands, count).await;
-        if answers.is_err() {
-            line.drop_connection(&connection);
-        }
-        answers
+        answers.map_err(|silence| {
+            let is_first = line.drop_connection(&connection);
+            // A connection that ended is the failure of all who asked on it; who waited too long
+            // waited alone.
+            Failure { silence, is_news: is_first || !connection.has_ended() }
+        })
     }
 
     /// Forgets the connections: the server is no longer what it was.
@@ -249,7 +264,7 @@ impl Line {
         &self,
         dialer: &Dialer,
         address: &Address,
-    ) -> Result<Arc<Connection>, Silence> {
+    ) -> Result<Arc<Connection>, Failure> {
         let asked = Instant::now();
         let mut failure = self.connecting.lock().await;
         if let Some(connection) = self.open() {
@@ -258,7 +273,7 @@ impl Line {
         if let Some((at, silence)) = &*failure
             && *at >= asked
         {
-            return Err(silence.clone());
+            return Err(Failure { silence: silence.clone(), is_news: false });
         }
         match dialer.connect(address).await {
             Ok(connection) => {
@@ -269,16 +284,18 @@ impl Line {
             }
             Err(silence) => {
                 *failure = Some((Instant::now(), silence.clone()));
-                Err(silence)
+                Err(Failure { silence, is_news: true })
             }
         }
     }
 
-    /// Whoever comes next connects anew, unless somebody has already.
-    fn drop_connection(&self, failed: &Arc<Connection>) {
+    /// Whoever comes next connects anew. Whether nobody else has seen to that.
+    fn drop_connection(&self, failed: &Arc<Connection>) -> bool {
         let open = self.open.load();
-        if open.as_ref().is_some_and(|open| Arc::ptr_eq(open, failed)) {
-            self.open.compare_and_swap(&open, None);
+        if !open.as_ref().is_some_and(|open| Arc::ptr_eq(open, failed)) {
+            return false;
         }
+        let was = self.open.compare_and_swap(&open, None);
+        was.as_ref().is_some_and(|was| Arc::ptr_eq(was, failed))
     }
 }

@@ -438,3 +438,22 @@ async fn a_connection_that_the_server_ended_is_made_again() {
         read_at_once(&store, 0..20).await;
     }
 }
+
+/// However many had asked on the connection that ended, that is one failure, and not as many in a
+/// row as it takes for a server to be left alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_ends_under_many_is_made_again() {
+    let server = Server::start(PLAIN);
+    let store = store_of_many(&server).await;
+    let mut ended = 0;
+    for _ in 0..20 {
+        let mut kill = cmd("CLIENT");
+        kill.arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes");
+        let mut asker = server.connect();
+        let killing = tokio::task::spawn_blocking(move || kill.query::<usize>(&mut asker).unwrap());
+        read_at_once(&store, 0..200).await;
+        ended += killing.await.unwrap();
+        read_at_once(&store, 0..200).await;
+    }
+    assert!(ended >= 20);
+}
