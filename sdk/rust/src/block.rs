@@ -10,7 +10,7 @@ use simd::Bytes;
 #[cfg(target_arch = "x86_64")]
 use sse2::Bytes;
 
-use crate::words::short_word;
+use crate::words::words;
 
 /// How many bytes are in a block.
 pub(crate) const BYTES: usize = 16;
@@ -47,13 +47,9 @@ fn for_block(bytes: &[u8], place: usize, end: usize, each: &mut impl FnMut(usize
 /// Fewer than sixteen bytes, with zeros behind them.
 #[inline]
 fn short(bytes: &[u8]) -> Block {
-    let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) else {
-        return Block::of_words(short_word(bytes), 0);
-    };
-    let [first, last] = [first, last].map(|eight| u64::from_le_bytes(*eight));
-    // Of the last eight, those that are not among the first.
-    let behind = last.checked_shr((64 - 8 * (bytes.len() - 8)) as u32).unwrap_or(0);
-    Block::of_words(first, behind)
+    let mut words = words(bytes);
+    let [first, last] = [words.next(), words.next()].map(Option::unwrap_or_default);
+    Block::of_words(first, last)
 }
 
 /// Sixteen bytes.

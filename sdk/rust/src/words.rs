@@ -13,7 +13,7 @@ pub(crate) fn words(bytes: &[u8]) -> impl Iterator<Item = u64> {
 
 /// Fewer than eight bytes, with zeros behind the last.
 #[inline]
-pub(crate) fn short_word(bytes: &[u8]) -> u64 {
+fn short_word(bytes: &[u8]) -> u64 {
     let count = bytes.len();
     if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
         let [first, last] = [first, last].map(|four| u64::from(u32::from_le_bytes(*four)));
