@@ -123,6 +123,9 @@ fn engine_config(limits: &Limits, mode: Mode) -> Config {
         .wasm_backtrace_max_frames(None)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .generate_address_map(false)
+        // A memory has its address space from the start and grows where it lies, so that code need
+        // not look for it after each call.
+        .memory_may_move(false)
         // A fresh instance begins as a copy-on-write image of the initialized memory.
         .memory_init_cow(true)
         .memory_guaranteed_dense_image_size(64 << 20)

@@ -1,6 +1,6 @@
 //! One call in one fresh instance; and, for the publish check, several in one.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use wasmtime::{
     Engine, Store,
@@ -28,45 +28,88 @@ pub(super) struct Host {
     pub(super) mode: Mode,
 }
 
-/// A component linked to nothing and checked once, so that a call only has to instantiate it.
+/// Input of which a call is large.
+const LARGE: u64 = 32 << 10;
+
+/// A component that only has to be instantiated for a call.
+///
+/// What a call has written to in its memory stays mapped for the next one in the same place of the
+/// pool, and is cleared after that one, whatever it has written. A call of one row after one of
+/// thousands took twice its time for that. So large calls have places of their own. The pool tells
+/// them by the code, of which they get a copy.
 pub(super) struct Sandbox {
     host: Arc<Host>,
+    small: Linked,
+    /// None where it could not be made, which is no reason not to call; made by the first that asks.
+    large: OnceLock<Option<Linked>>,
+}
+
+/// A component linked to nothing and checked once.
+struct Linked {
     instances: InstancePre<Allowance>,
     exports: Exports,
 }
 
-impl Sandbox {
+impl Linked {
     /// Links the component, which imports nothing, and finds its exports.
+    fn new(engine: &Engine, component: &Component) -> wasmtime::Result<Self> {
+        let instances = Linker::new(engine).instantiate_pre(component)?;
+        Ok(Self { instances, exports: Exports::of(component)? })
+    }
+
+    /// The same component once more, under another name in the pool.
+    fn copy(&self, engine: &Engine) -> wasmtime::Result<Self> {
+        let code = self.instances.component().serialize()?;
+        // SAFETY: it is what this engine runs already.
+        Self::new(engine, &unsafe { Component::deserialize(engine, code) }?)
+    }
+}
+
+impl Sandbox {
+    /// Makes a component ready, which imports nothing.
     pub(super) fn new(host: Arc<Host>, component: &Component) -> Result<Self> {
-        let instances = Linker::new(&host.engine).instantiate_pre(component);
-        let instances = instances.map_err(|error| misfit(&error))?;
-        let exports = Exports::of(component).map_err(|error| misfit(&error))?;
-        Ok(Self { host, instances, exports })
+        let small = Linked::new(&host.engine, component).map_err(|error| misfit(&error))?;
+        Ok(Self { host, small, large: OnceLock::new() })
     }
 
     pub(super) fn limits(&self) -> &Limits {
         &self.host.limits
     }
 
-    /// Makes an instance, calls it and throws it away, under these limits.
+    /// Makes an instance, calls it with so many bytes of input and throws it away, under these
+    /// limits.
     pub(super) fn call<R>(
         &self,
         limits: &Limits,
+        input_bytes: u64,
         call: impl FnOnce(&Functions<'_>, &mut Store<Allowance>) -> wasmtime::Result<R>,
     ) -> Result<Called<R>> {
-        self.open(limits)?.call(limits.output_bytes, call)
+        let linked = self.linked(input_bytes);
+        self.instantiate(linked, limits)?.call(limits.output_bytes, call)
     }
 
     /// Makes an instance that has these limits; before that, it waits while too many others are
     /// there.
     pub(super) fn open<'a>(&'a self, limits: &'a Limits) -> Result<Opened<'a>> {
+        self.instantiate(&self.small, limits)
+    }
+
+    fn linked(&self, input_bytes: u64) -> &Linked {
+        if input_bytes < LARGE {
+            return &self.small;
+        }
+        let copy = || self.small.copy(&self.host.engine).ok();
+        self.large.get_or_init(copy).as_ref().unwrap_or(&self.small)
+    }
+
+    fn instantiate<'a>(&'a self, linked: &'a Linked, limits: &'a Limits) -> Result<Opened<'a>> {
         let host = &*self.host;
         let slot = host.slots.take();
         let mut store = Store::new(&host.engine, Allowance::new(limits));
         store.limiter(|allowance| allowance);
         host.allow(&mut store, limits.deadline, 0)?;
-        let instance = self.instances.instantiate(&mut store);
-        let functions = instance.and_then(|it| self.exports.of_instance(&mut store, it));
+        let instance = linked.instances.instantiate(&mut store);
+        let functions = instance.and_then(|it| linked.exports.of_instance(&mut store, it));
         let functions = functions.map_err(|error| not_started(&error, limits))?;
         Ok(Opened { host, limits, functions, store, stopped: None, _slot: slot })
     }
@@ -141,4 +184,32 @@ pub(super) struct Called<R> {
     pub(super) instructions: Option<u64>,
     /// The memory of the instance, which only grows.
     pub(super) memory_bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int64Array};
+
+    use super::*;
+    use crate::{
+        value::DataType,
+        wasm::{
+            Runtime,
+            testing::{Guest, field, function},
+        },
+    };
+
+    #[test]
+    fn large_calls_have_places_of_their_own() {
+        let fields = [field("x", DataType::Int64, true)];
+        let guest = Guest::echo(&[function("echo", &fields, &fields)]);
+        let runtime = Runtime::new(Limits::default(), None).unwrap();
+        let echo = runtime.load(&guest.component()).unwrap();
+        for (rows, is_apart) in [(1, false), (10_000, true), (1, true), (10_000, true)] {
+            let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
+            let outcome = echo.call(0, &[], std::slice::from_ref(&column), rows as usize);
+            assert_eq!(outcome.unwrap().columns, [column]);
+            assert_eq!(matches!(echo.sandbox.large.get(), Some(Some(_))), is_apart);
+        }
+    }
 }

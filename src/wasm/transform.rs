@@ -190,7 +190,7 @@ impl Place<'_, '_> {
     ) -> Result<Called<v1::Outcome>> {
         let params = call.lower(&call.signature.params, params);
         let inputs = call.lower(&call.signature.inputs, inputs);
-        call.check_size(params.iter().chain(&inputs))?;
+        let size = call.check_size(params.iter().chain(&inputs))?;
         let params: Vec<_> = params.iter().map(Lowered::param).collect();
         let inputs: Vec<_> = inputs.iter().map(Lowered::param).collect();
         let batch = v1::Batch { rows: call.count()?, columns: &inputs };
@@ -198,7 +198,7 @@ impl Place<'_, '_> {
             functions.apply(store, function as u32, &params, batch)
         };
         let called = match self.opened {
-            None => self.transform.sandbox.call(call.limits, cross),
+            None => self.transform.sandbox.call(call.limits, size, cross),
             Some(opened) => opened.call(call.limits.output_bytes, cross),
         };
         let Called { answer, instructions, memory_bytes } = called?;
@@ -247,11 +247,12 @@ impl Call<'_> {
         count.ok_or_else(|| Error::limit("rows of one call", limit.into(), 0, self.rows as u64))
     }
 
-    fn check_size<'a>(&self, columns: impl Iterator<Item = &'a Lowered<'a>>) -> Result<()> {
+    /// The size of all columns in bytes, when it is within the limit.
+    fn check_size<'a>(&self, columns: impl Iterator<Item = &'a Lowered<'a>>) -> Result<u64> {
         let limit = self.limits.input_bytes;
         match columns.map(Lowered::size).sum() {
             size if size > limit => Err(Error::limit("bytes of the inputs", limit, 0, size)),
-            _ => Ok(()),
+            size => Ok(size),
         }
     }
 

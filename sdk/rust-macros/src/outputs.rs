@@ -44,9 +44,9 @@ pub fn expand(item: TokenStream) -> Result<TokenStream> {
                 }
 
                 #[inline]
-                fn writers(rows: usize) -> Self::Writers {
+                fn writers(room: sdk::Room) -> Self::Writers {
                     (#(
-                        sdk::ColumnWriter::<<#types as ::unskew_sdk::OutputField>::Value>::new(rows),
+                        sdk::ColumnWriter::<<#types as ::unskew_sdk::OutputField>::Value>::new(room),
                     )*)
                 }
 

@@ -4,6 +4,7 @@ use crate::abi::{Batch, Column, Failure, Outcome, RowError};
 use crate::bitmap;
 use crate::input::{Input, Param};
 use crate::output::{Outputs, Returned};
+use crate::room::Room;
 use crate::rows::{Called, Rows, Wanted};
 use crate::slot::Slot;
 use alloc::format;
@@ -17,6 +18,7 @@ pub struct Call<'a> {
     params: core::slice::Iter<'a, Column>,
     inputs: core::slice::Iter<'a, Column>,
     rows: Rows,
+    room: Room,
 }
 
 impl<'a> Call<'a> {
@@ -37,8 +39,9 @@ impl<'a> Call<'a> {
             return Err(wrong_number(function, wanted, given));
         }
         let rows = Rows::of::<R>(function, batch, wanted_inputs)?;
+        let room = Room::of(batch);
         let (params, inputs) = (params.iter(), batch.columns.iter());
-        Ok(Self { function, params, inputs, rows })
+        Ok(Self { function, params, inputs, rows, room })
     }
 
     /// The next parameter.
@@ -78,7 +81,7 @@ impl<'a> Call<'a> {
     #[inline]
     pub fn run<R: Returned>(self, function: impl Fn(usize) -> R) -> Result<Outcome, Failure> {
         let Rows { count, called } = self.rows;
-        let mut writers = R::Outputs::writers(count);
+        let mut writers = R::Outputs::writers(self.room);
         let mut errors = Vec::new();
         let only = match &called {
             Called::Only(rows) => Some(rows.as_slice()),

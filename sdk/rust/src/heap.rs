@@ -109,13 +109,15 @@ impl<M: Memory> Heap<M> {
 fn size_of_block(bytes: usize) -> (usize, usize) {
     // One less than grains, and no bytes as good as one.
     let last = bytes.saturating_sub(1) / GRAIN;
+    // Nothing here goes past a word for as many bytes as a layout may have; a check would be a call.
     if last < 1 << STEPS_LOG {
-        return (last, (last + 1) * GRAIN);
+        return (last, last.wrapping_add(1).wrapping_mul(GRAIN));
     }
     let shift = last.ilog2() - STEPS_LOG;
     let steps = last >> shift;
     // From 4 to 7 steps of the shift are full; the block has one more.
-    (((shift as usize) << STEPS_LOG) + steps, ((steps + 1) << shift) * GRAIN)
+    let size = (steps.wrapping_add(1) << shift).wrapping_mul(GRAIN);
+    (((shift as usize) << STEPS_LOG).wrapping_add(steps), size)
 }
 
 // SAFETY: blocks do not overlap, have the size and the alignment asked for, and stay in place; no
@@ -173,6 +175,9 @@ unsafe impl<M: Memory> GlobalAlloc for Heap<M> {
     }
 }
 
+#[cfg(target_arch = "wasm32")]
+pub(crate) use component::HEAP;
+
 /// The memory of a component, behind its data and stack.
 #[cfg(target_arch = "wasm32")]
 mod component {
@@ -185,7 +190,8 @@ mod component {
     /// What memory grows by at least, in pages.
     const STEP: usize = 8;
 
-    struct Linear;
+    /// The memory there is.
+    pub(crate) struct Linear;
 
     // SAFETY: what lies behind `__heap_base` is nobody's, and the host gives memory of zeros.
     unsafe impl Memory for Linear {
@@ -221,8 +227,9 @@ mod component {
     // SAFETY: a component has one thread.
     unsafe impl Sync for Heap<Linear> {}
 
+    /// The allocator of the component.
     #[global_allocator]
-    static HEAP: Heap<Linear> = Heap::new(Linear);
+    pub(crate) static HEAP: Heap<Linear> = Heap::new(Linear);
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod log;
 pub mod math;
 mod output;
 mod reader;
+mod room;
 mod rows;
 mod slot;
 mod string_list;
@@ -21,6 +22,7 @@ pub mod testing;
 pub mod text;
 mod time;
 mod transform;
+mod vector;
 mod words;
 mod writer;
 
@@ -44,6 +46,7 @@ pub mod __private {
     pub use crate::abi::{Batch, Column, DataType, Failure, Field, Function, Guest, Outcome};
     pub use crate::call::Call;
     pub use crate::reader::InputValue;
+    pub use crate::room::Room;
     pub use crate::rows::Wanted;
     pub use crate::writer::{ColumnWriter, OutputValue};
     pub use alloc::string::String;

@@ -1,6 +1,7 @@
 //! What a function may return, and how it is written into columns.
 
 use crate::abi::{Column, Field};
+use crate::room::Room;
 use crate::writer::{ColumnWriter, OutputValue};
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -76,8 +77,8 @@ pub trait Outputs: Sized {
     /// `documentation`; `nullable` holds for all.
     fn fields(name: &str, documentation: &str, nullable: bool) -> Vec<Field>;
 
-    /// Columns for `rows` rows.
-    fn writers(rows: usize) -> Self::Writers;
+    /// Columns with this room.
+    fn writers(room: Room) -> Self::Writers;
 
     /// Writes `row`. Rows come in order, each once.
     fn put(self, writers: &mut Self::Writers, row: usize);
@@ -106,8 +107,8 @@ impl<T: OutputValue> Outputs for T {
     }
 
     #[inline]
-    fn writers(rows: usize) -> Self::Writers {
-        ColumnWriter::new(rows)
+    fn writers(room: Room) -> Self::Writers {
+        ColumnWriter::new(room)
     }
 
     #[inline]

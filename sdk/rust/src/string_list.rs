@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 
 use crate::block::{self, BYTES, CHUNK};
+use crate::vector;
 use crate::writer::append;
 
 /// A list of strings to return: all of them lie in one text, so that a list of many short strings
@@ -23,8 +24,11 @@ impl StringList {
     }
 
     /// A list without strings, and with room for so many of so many bytes together.
+    #[inline]
     pub fn with_capacity(strings: usize, bytes: usize) -> Self {
-        Self { text: String::with_capacity(bytes), ends: Vec::with_capacity(strings) }
+        // SAFETY: a text without bytes is one.
+        let text = unsafe { String::from_utf8_unchecked(vector::with_capacity(bytes)) };
+        Self { text, ends: vector::with_capacity(strings) }
     }
 
     /// Adds a string.
@@ -41,6 +45,7 @@ impl StringList {
     /// let words = unskew_sdk::StringList::of_ascii_words("4x4, in\tSTOCK");
     /// assert!(words.iter().eq(["4x4", "in", "stock"]));
     /// ```
+    #[inline]
     pub fn of_ascii_words(text: &str) -> Self {
         // Between two words there is a byte; and what is copied may go on for a chunk.
         let mut words = Self::with_capacity(text.len() / 2 + 1, text.len() + CHUNK);
@@ -84,7 +89,8 @@ impl StringList {
                 end.write(text.len());
                 end = end.add(1);
             }
-            while starts != 0 {
+            // Whether there is another one.
+            let mut push_word = || {
                 // 64 where the word goes to the end of the chunk, or on behind it.
                 let (start, stop) = (starts.trailing_zeros(), stops.trailing_zeros());
                 let word = from.add(start as usize);
@@ -98,6 +104,11 @@ impl StringList {
                 end = end.add(usize::from(stop < u64::BITS));
                 starts &= starts.wrapping_sub(1);
                 stops &= stops.wrapping_sub(1);
+                starts != 0
+            };
+            // Several in a turn, since every turn of a loop looks at the clock.
+            if inside != 0 {
+                while push_word() && push_word() && push_word() && push_word() {}
             }
             let length = to.addr().wrapping_sub(first.addr());
             text.set_len(length);
@@ -125,6 +136,13 @@ impl StringList {
     /// All strings, one behind the other.
     pub(crate) fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Drops it, in line.
+    #[inline(always)]
+    pub(crate) fn free(self) {
+        vector::free(self.text.into_bytes());
+        vector::free(self.ends);
     }
 
     /// Where in the text each string ends.

@@ -3,6 +3,7 @@
 use crate::abi::{Batch, Column};
 use crate::input::Input;
 use crate::output::OutputField;
+use crate::room::Room;
 use crate::slot::Slot;
 use crate::writer::ColumnWriter;
 use alloc::vec::Vec;
@@ -10,7 +11,7 @@ use alloc::vec::Vec;
 /// A column of these rows: values, or options of values.
 pub fn column<T: OutputField>(rows: impl IntoIterator<Item = T>) -> Column {
     let rows: Vec<T> = rows.into_iter().collect();
-    let mut writer = ColumnWriter::<T::Value>::new(rows.len());
+    let mut writer = ColumnWriter::<T::Value>::new(Room { rows: rows.len(), bytes: 0 });
     rows.into_iter().enumerate().for_each(|(row, value)| writer.put(row, value));
     writer.finish().expect("a test's column is small")
 }

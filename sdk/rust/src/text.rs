@@ -5,9 +5,9 @@
 //! shows at run time is a call of the host.
 
 use alloc::string::String;
-use alloc::vec::Vec;
 
 use crate::block::{self, Answers, BYTES, CHUNK};
+use crate::vector;
 
 /// Whether all of a text is ASCII.
 #[inline]
@@ -54,7 +54,7 @@ pub fn is_single_spaced(text: &str) -> bool {
 #[inline]
 pub fn to_ascii_lowercase(text: &str) -> String {
     // So much that a block can be written wherever a byte can.
-    let mut lower = Vec::with_capacity(text.len() + BYTES);
+    let mut lower = vector::with_capacity(text.len() + BYTES);
     let mut to: *mut u8 = lower.as_mut_ptr();
     for chunk in text.as_bytes().chunks(CHUNK) {
         // SAFETY: there is room for all chunks, and a block.

@@ -6,8 +6,10 @@ use crate::abi::{
 use crate::bitmap::{self, Validity};
 use crate::output::OutputField;
 use crate::reader::StrList;
+use crate::room::Room;
 use crate::string_list::StringList;
 use crate::time::{Date, Timestamp};
+use crate::vector;
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
@@ -32,10 +34,10 @@ impl<T: OutputValue> ColumnWriter<T> {
         }
     }
 
-    /// A column for `rows` rows.
+    /// A column with this room.
     #[inline]
-    pub fn new(rows: usize) -> Self {
-        Self { values: Builder::new(rows), validity: Validity::new(rows) }
+    pub fn new(room: Room) -> Self {
+        Self { values: Builder::new(room), validity: Validity::new(room.rows) }
     }
 
     /// Writes `row`. Rows come in order, each once.
@@ -92,8 +94,8 @@ fn items(values: &Values) -> usize {
 
 /// The storage of a column under construction.
 pub trait Builder {
-    /// Storage for `rows` rows.
-    fn new(rows: usize) -> Self;
+    /// Storage with this room.
+    fn new(room: Room) -> Self;
 
     /// Passes over a row that has no value.
     fn skip(&mut self);
@@ -123,8 +125,8 @@ pub trait OutputValue: Sized {
 /// A slot for each row, filled by index: no growth, so that the loop has no branch.
 impl<T: Default + Clone> Builder for Vec<T> {
     #[inline]
-    fn new(rows: usize) -> Self {
-        vec![T::default(); rows]
+    fn new(room: Room) -> Self {
+        vec![T::default(); room.rows]
     }
 
     #[inline]
@@ -165,8 +167,8 @@ fixed_width! {
 pub struct Bits(Vec<u8>);
 
 impl Builder for Bits {
-    fn new(rows: usize) -> Self {
-        Self(vec![0; bitmap::bytes_for(rows)])
+    fn new(room: Room) -> Self {
+        Self(vec![0; bitmap::bytes_for(room.rows)])
     }
 
     #[inline]
@@ -205,11 +207,16 @@ impl<T> Spans<T> {
     }
 }
 
+/// The offsets of no items, with room for so many.
+fn offsets(items: usize) -> Vec<i32> {
+    let mut offsets = Vec::with_capacity(items + 1);
+    offsets.push(0);
+    offsets
+}
+
 impl<T> Builder for Spans<T> {
-    fn new(rows: usize) -> Self {
-        let mut offsets = Vec::with_capacity(rows + 1);
-        offsets.push(0);
-        Self { offsets, items: Vec::new() }
+    fn new(room: Room) -> Self {
+        Self { offsets: offsets(room.rows), items: Vec::with_capacity(room.bytes / size_of::<T>()) }
     }
 
     #[inline]
@@ -266,9 +273,11 @@ unsafe fn copy<const SIZE: usize, const BLOCKS: usize>(
 /// Up to how many bytes a text is copied in blocks.
 const SHORT: usize = 64;
 
-/// Writes slices, and what can be seen as one.
+/// Writes slices, and what can be seen as one; and says how it is dropped then.
 macro_rules! slices {
-    ($($type:ty, $item:ty, $variant:ident, $var:ident, $items:ident, $append:expr;)*) => {$(
+    (
+        $($type:ty, $item:ty, $variant:ident, $var:ident, $items:ident, $append:expr, $free:expr;)*
+    ) => {$(
         impl OutputValue for $type {
             const DATA_TYPE: DataType = DataType::$variant;
             type Builder = Spans<$item>;
@@ -277,6 +286,7 @@ macro_rules! slices {
             fn put(self, builder: &mut Self::Builder, _: usize) {
                 $append(&mut builder.items, self.as_ref());
                 builder.end_row();
+                $free(self);
             }
 
             fn values(builder: Self::Builder) -> Values {
@@ -287,17 +297,20 @@ macro_rules! slices {
 }
 
 slices! {
-    &str, u8, Utf8, VarBytes, bytes, append;
-    String, u8, Utf8, VarBytes, bytes, append;
-    &[u8], u8, Binary, VarBytes, bytes, append;
-    Vec<u8>, u8, Binary, VarBytes, bytes, append;
-    &[i64], i64, ListInt64, VarInt64, items, Vec::extend_from_slice;
-    Vec<i64>, i64, ListInt64, VarInt64, items, Vec::extend_from_slice;
-    &[f32], f32, ListFloat32, VarFloat32, items, Vec::extend_from_slice;
-    Vec<f32>, f32, ListFloat32, VarFloat32, items, Vec::extend_from_slice;
-    &[f64], f64, ListFloat64, VarFloat64, items, Vec::extend_from_slice;
-    Vec<f64>, f64, ListFloat64, VarFloat64, items, Vec::extend_from_slice;
+    &str, u8, Utf8, VarBytes, bytes, append, |_| {};
+    String, u8, Utf8, VarBytes, bytes, append, |string: String| vector::free(string.into_bytes());
+    &[u8], u8, Binary, VarBytes, bytes, append, |_| {};
+    Vec<u8>, u8, Binary, VarBytes, bytes, append, vector::free;
+    &[i64], i64, ListInt64, VarInt64, items, Vec::extend_from_slice, |_| {};
+    Vec<i64>, i64, ListInt64, VarInt64, items, Vec::extend_from_slice, vector::free;
+    &[f32], f32, ListFloat32, VarFloat32, items, Vec::extend_from_slice, |_| {};
+    Vec<f32>, f32, ListFloat32, VarFloat32, items, Vec::extend_from_slice, vector::free;
+    &[f64], f64, ListFloat64, VarFloat64, items, Vec::extend_from_slice, |_| {};
+    Vec<f64>, f64, ListFloat64, VarFloat64, items, Vec::extend_from_slice, vector::free;
 }
+
+/// As many bytes of text as are one string of a list, for all that is known.
+const WORD: usize = 4;
 
 /// Lists of strings: rows over strings, strings over bytes.
 #[derive(Debug)]
@@ -318,11 +331,12 @@ impl TextLists {
 }
 
 impl Builder for TextLists {
-    fn new(rows: usize) -> Self {
-        let Spans { offsets, .. } = Spans::<u8>::new(rows);
-        Self { offsets, strings: Spans::new(0) }
+    fn new(room: Room) -> Self {
+        let strings = Room { rows: room.bytes / WORD, bytes: room.bytes };
+        Self { offsets: offsets(room.rows), strings: Spans::new(strings) }
     }
 
+    #[inline]
     fn skip(&mut self) {
         self.offsets.push(self.strings.offsets.len().wrapping_sub(1) as i32);
     }
@@ -332,12 +346,14 @@ impl OutputValue for StringList {
     const DATA_TYPE: DataType = DataType::ListUtf8;
     type Builder = TextLists;
 
+    #[inline]
     fn put(self, builder: &mut TextLists, _: usize) {
         let strings = &mut builder.strings;
         let start = strings.items.len();
         append(&mut strings.items, self.text().as_bytes());
         strings.offsets.extend(self.ends().map(|end| start.wrapping_add(end) as i32));
         builder.skip();
+        self.free();
     }
 
     fn values(builder: TextLists) -> Values {

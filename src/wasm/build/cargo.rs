@@ -30,9 +30,18 @@ const PROFILE: [(&str, &str); 10] = [
     ("overflow-checks", "true"),
 ];
 
-/// Bytes of heap that an instance begins with: three columns of 8,192 floats. Much more is slower
-/// where batches are of all sizes, since what a large one has written is cleared after a small one.
-const INITIAL_HEAP: u32 = 192 << 10;
+/// Settings of LLVM. In a component every call looks at the clock and for the end of the stack, and
+/// every turn of a loop looks at the clock; LLVM knows of neither. So more is inlined, and there is
+/// more to a turn of a loop, also where it can end in several ways, as with every check of an index.
+const LLVM: [&str; 4] = [
+    "-inline-threshold=2000",
+    "-force-vector-interleave=2",
+    "-unroll-runtime",
+    "-unroll-runtime-multi-exit",
+];
+
+/// Bytes of heap that an instance begins with: what 8,192 rows of short texts take, in and out.
+const INITIAL_HEAP: u32 = 1 << 20;
 
 /// Variables that say where cargo keeps and gets things, without a say in what it makes.
 const KEPT: [&str; 6] =
@@ -171,14 +180,16 @@ impl Cargo {
         self.metadata.target_directory.join("unskew-transforms")
     }
 
-    /// LLVM vectorizes for SIMD, which Cranelift does not do later; and two steps of such a loop at
-    /// once, since every turn of it looks at the clock. Memory begins with a heap that
+    /// LLVM vectorizes for SIMD, which Cranelift does not do later. Memory begins with a heap that
     /// many batches fit into: growing it changes the process's address space, which takes
     /// longer than some functions. And no path of this machine gets into the module; of two
     /// prefixes that fit, the later counts.
     fn compiler_flags(&self) -> Result<OsString> {
         let mut flags = OsString::from("-Ctarget-feature=+simd128");
-        flags.push("\u{1f}-Cllvm-args=-force-vector-interleave=2");
+        for flag in LLVM {
+            flags.push("\u{1f}-Cllvm-args=");
+            flags.push(flag);
+        }
         flags.push(format!("\u{1f}-Clink-arg=--initial-heap={INITIAL_HEAP}"));
         for (from, to) in self.path_prefixes()? {
             flags.push("\u{1f}--remap-path-prefix=");
