@@ -5,7 +5,7 @@ use crate::bitmap;
 use crate::input::{Input, Param};
 use crate::output::{Outputs, Returned};
 use crate::room::Room;
-use crate::rows::{Called, Rows, Wanted};
+use crate::rows::{Called, Wanted};
 use crate::slot::Slot;
 use alloc::format;
 use alloc::string::String;
@@ -17,7 +17,7 @@ pub struct Call<'a> {
     function: &'static str,
     params: core::slice::Iter<'a, Column>,
     inputs: core::slice::Iter<'a, Column>,
-    rows: Rows,
+    called: Called,
     room: Room,
 }
 
@@ -38,10 +38,10 @@ impl<'a> Call<'a> {
         if given != wanted {
             return Err(wrong_number(function, wanted, given));
         }
-        let rows = Rows::of::<R>(function, batch, wanted_inputs)?;
+        let called = Called::of::<R>(function, batch, wanted_inputs)?;
         let room = Room::of(batch);
         let (params, inputs) = (params.iter(), batch.columns.iter());
-        Ok(Self { function, params, inputs, rows, room })
+        Ok(Self { function, params, inputs, called, room })
     }
 
     /// The next parameter.
@@ -69,7 +69,7 @@ impl<'a> Call<'a> {
             kind: "input",
             name,
             column: self.inputs.next().ok_or_else(|| missing(self.function, name))?,
-            rows: self.rows.count,
+            rows: self.room.rows,
         })
     }
 
@@ -80,15 +80,14 @@ impl<'a> Call<'a> {
     /// Where the results do not fit into columns.
     #[inline]
     pub fn run<R: Returned>(self, function: impl Fn(usize) -> R) -> Result<Outcome, Failure> {
-        let Rows { count, called } = self.rows;
         let mut writers = R::Outputs::writers(self.room);
         let mut errors = Vec::new();
-        let only = match &called {
+        let only = match &self.called {
             Called::Only(rows) => Some(rows.as_slice()),
             Called::All | Called::Filled(_) => None,
         };
-        run_rows(only, count, function, &mut writers, &mut errors);
-        if let Called::Filled(rows) = &called {
+        run_rows(only, self.room.rows, function, &mut writers, &mut errors);
+        if let Called::Filled(rows) = &self.called {
             R::Outputs::keep(&mut writers, rows);
             errors.retain(|error| bitmap::is_set(rows, error.row as usize));
         }

@@ -25,15 +25,7 @@ impl Wanted {
 }
 
 /// The rows of a batch for which a function is called: those that are null in no input, but for
-/// inputs of which the function is given nulls.
-#[derive(Debug)]
-pub(crate) struct Rows {
-    /// How many rows the batch has.
-    pub(crate) count: usize,
-    pub(crate) called: Called,
-}
-
-/// For which rows the function is called; a bit each.
+/// inputs of which the function is given nulls. A bit each.
 #[derive(Debug)]
 pub(crate) enum Called {
     /// All of them.
@@ -44,7 +36,7 @@ pub(crate) enum Called {
     Filled(Vec<u64>),
 }
 
-impl Rows {
+impl Called {
     /// The rows of a batch, for a function that returns `R`.
     ///
     /// # Errors
@@ -65,16 +57,16 @@ impl Rows {
         }
         let left_out = called.as_deref().map_or(0, |called| count - number(called, count));
         let Some(called) = called.filter(|_| left_out > 0) else {
-            return Ok(Self { count, called: Called::All });
+            return Ok(Self::All);
         };
         let simple = |input: &Wanted| input.fixed_width && !input.nullable;
         let simple = R::Outputs::FIXED_WIDTH && inputs.iter().all(simple);
         // Few enough that it costs little, whatever the function does.
         if !simple || left_out > count / 8 {
-            return Ok(Self { count, called: Called::Only(called) });
+            return Ok(Self::Only(called));
         }
         batch.columns.iter_mut().for_each(|column| fill(&mut column.values, &called));
-        Ok(Self { count, called: Called::Filled(called) })
+        Ok(Self::Filled(called))
     }
 }
 

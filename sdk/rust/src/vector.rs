@@ -5,22 +5,31 @@
 //! for the end of the stack, which costs more than a block of memory. So the heap is asked here in
 //! line. Vectors made in either way may be freed in either way.
 
+#[cfg(target_arch = "wasm32")]
+use alloc::alloc::{GlobalAlloc, Layout, handle_alloc_error};
 use alloc::vec::Vec;
+
+#[cfg(target_arch = "wasm32")]
+use crate::heap::HEAP;
+
+/// The block of so many, where they take one.
+#[cfg(target_arch = "wasm32")]
+#[inline(always)]
+fn layout<T>(count: usize) -> Option<Layout> {
+    Layout::array::<T>(count).ok().filter(|layout| layout.size() > 0)
+}
 
 /// As [`Vec::with_capacity`].
 #[cfg(target_arch = "wasm32")]
 #[inline(always)]
 pub(crate) fn with_capacity<T>(count: usize) -> Vec<T> {
-    use alloc::alloc::{GlobalAlloc, Layout, handle_alloc_error};
-
-    let layout = Layout::array::<T>(count).ok().filter(|layout| layout.size() > 0);
-    let Some(layout) = layout else {
+    let Some(layout) = layout::<T>(count) else {
         return Vec::with_capacity(count);
     };
     // SAFETY: the layout has a size; and the heap is the global allocator, whose block has room for
     // so many.
     unsafe {
-        let block = crate::heap::HEAP.alloc(layout);
+        let block = HEAP.alloc(layout);
         if block.is_null() {
             handle_alloc_error(layout);
         }
@@ -32,14 +41,11 @@ pub(crate) fn with_capacity<T>(count: usize) -> Vec<T> {
 #[cfg(target_arch = "wasm32")]
 #[inline(always)]
 pub(crate) fn free<T: Copy>(vector: Vec<T>) {
-    use alloc::alloc::{GlobalAlloc, Layout};
-
     let mut vector = core::mem::ManuallyDrop::new(vector);
-    let layout = Layout::array::<T>(vector.capacity()).ok().filter(|layout| layout.size() > 0);
-    if let Some(layout) = layout {
+    if let Some(layout) = layout::<T>(vector.capacity()) {
         // SAFETY: the heap is the global allocator, and this the layout of the vector's block, which
         // nobody has any more.
-        unsafe { crate::heap::HEAP.dealloc(vector.as_mut_ptr().cast(), layout) };
+        unsafe { HEAP.dealloc(vector.as_mut_ptr().cast(), layout) };
     }
 }
 
