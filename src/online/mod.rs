@@ -49,6 +49,11 @@ pub trait OnlineStore: fmt::Debug + Send + Sync {
     /// [`Kind::Corrupt`](crate::error::Kind::Corrupt) when it holds what was never written.
     async fn read(&self, lookups: &[Lookup<'_>]) -> Result<Vec<ReadRows>>;
 
+    /// Whether a read is over when it is first polled, so that no other task has a turn meanwhile.
+    fn reads_on_the_spot(&self) -> bool {
+        false
+    }
+
     /// Writes rows; of each entity, the newest stays.
     ///
     /// A row is written if there is none, if the stored one is older by (event time, created time),

@@ -50,6 +50,11 @@ impl Stores {
         std::iter::once((None, &self.default)).chain(named)
     }
 
+    /// Whether a read of any of them is over when it is first polled.
+    pub fn read_on_the_spot(&self) -> bool {
+        self.all().all(|(_, store)| store.reads_on_the_spot())
+    }
+
     /// What each lookup finds in the store of this name, in the order of the lookups: all that are
     /// of one store in one [`OnlineStore::read`], the stores at once. Where a store fails, its
     /// lookups have its error and the others what they found.

@@ -57,6 +57,11 @@ pub struct Answer<'a> {
 }
 
 impl Answer<'_> {
+    /// How many entity rows it is for.
+    pub fn rows(&self) -> usize {
+        self.provenances.first().map_or(0, |provenance| provenance.statuses.len())
+    }
+
     /// How the values of a column came to be.
     pub fn provenance(&self, column: &AnswerColumn<'_>) -> &Provenance {
         &self.provenances[column.provenance]

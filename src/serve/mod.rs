@@ -2,6 +2,7 @@
 //! computation as training datasets. No HTTP here.
 
 mod answer;
+mod cohort;
 mod live;
 mod meters;
 mod prepared;
@@ -23,6 +24,7 @@ use tokio::time::timeout;
 pub use answer::{
     Answer, AnswerColumn, AnswerFeature, Described, Provenance, Status, StoredColumn, Values,
 };
+pub use cohort::regroup;
 pub use live::Live;
 pub use meters::{Stage, StageMeters};
 pub use prepared::Prepared;
@@ -189,6 +191,10 @@ impl FeatureServer {
         request: &Request,
     ) -> Result<Answer<'a>, Refused> {
         let rows = request.read(prepared)?;
+        // A store across a network is a border by itself: the requests go on when it has answered.
+        if self.stores.read_on_the_spot() {
+            regroup(rows.rows).await;
+        }
         Ok(prepared.answer(&self.stores, rows, request.partial).await?)
     }
 }

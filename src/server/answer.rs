@@ -23,9 +23,8 @@ pub struct Remarks {
 /// The body of an answer made from this snapshot: JSON.
 pub fn answer_body(answer: &Answer<'_>, snapshot: u64, remarks: &Remarks) -> Vec<u8> {
     let (columns, described) = (&answer.columns, answer.described);
-    let rows = answer.provenances.first().map_or(0, |provenance| provenance.statuses.len());
     let size = described.names.len() + described.fingerprints.len();
-    let mut body = Vec::with_capacity(512 + size + columns.len() * (128 + rows * 48));
+    let mut body = Vec::with_capacity(512 + size + columns.len() * (128 + answer.rows() * 48));
     let mut shared = None;
     body.extend_from_slice(b"{\"results\":");
     list(&mut body, columns, |body, column| write_result(body, answer, column, &mut shared));

@@ -86,6 +86,10 @@ impl OnlineStore for EmbeddedStore {
         read(&self.environment, lookups)
     }
 
+    fn reads_on_the_spot(&self) -> bool {
+        true
+    }
+
     /// Rows stay whatever their view's ttl: a disk has room for them.
     async fn write(&self, view: ViewId, rows: RowBatch, _ttl: Option<Span>) -> Result<WriteReport> {
         self.unhurried(move |environment| write(environment, view, &rows)).await

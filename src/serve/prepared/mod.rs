@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     Answer, AnswerColumn, Class, Described, Provenance, Refused, Status, Values,
+    cohort::regroup,
     meters::{StageMeters, StatusCounts, ViewMeters},
     request::EntityRows,
 };
@@ -174,7 +175,11 @@ impl Prepared {
                 provenances.push(provenance);
             }
         }
-        let since = self.stages.store.took(begun);
+        self.stages.store.took(begun);
+        if working.is_some() {
+            regroup(entities.rows).await;
+        }
+        let since = Instant::now();
         let computed = match working {
             Some(working) => Some(self.on_demand.run_in_turn(working).await?),
             None => None,

@@ -6,7 +6,7 @@ use axum::{extract::State, http::header, response::IntoResponse};
 
 use crate::{
     definition::retrieval::Wanted,
-    serve::Request,
+    serve::{Request, regroup},
     server::{
         App, Remarks, answer_body,
         body::JsonBody,
@@ -55,5 +55,9 @@ pub(in crate::server) async fn get_online_features(
     let remarks = Remarks { views: body.include_feature_view_version_metadata, warnings };
     let body = answer_body(&answer, server.in_force().sequence, &remarks);
     app.stages.write.took(since);
+    let rows = answer.rows();
+    // What the body was made of goes while it is at hand.
+    drop((answer, request));
+    regroup(rows).await;
     Ok(([(header::CONTENT_TYPE, "application/json")], body))
 }
