@@ -50,9 +50,10 @@ impl Stores {
         std::iter::once((None, &self.default)).chain(named)
     }
 
-    /// Whether a read of any of them is over when it is first polled.
-    pub fn read_on_the_spot(&self) -> bool {
-        self.all().all(|(_, store)| store.reads_on_the_spot())
+    /// Whether a read of each of these is over when it is first polled.
+    pub fn read_on_the_spot<'a>(&self, names: impl IntoIterator<Item = Option<&'a str>>) -> bool {
+        let on_the_spot = |name| self.get(name).is_ok_and(|store| store.reads_on_the_spot());
+        names.into_iter().all(on_the_spot)
     }
 
     /// What each lookup finds in the store of this name, in the order of the lookups: all that are

@@ -191,10 +191,6 @@ impl FeatureServer {
         request: &Request,
     ) -> Result<Answer<'a>, Refused> {
         let rows = request.read(prepared)?;
-        // A store across a network is a border by itself: the requests go on when it has answered.
-        if self.stores.read_on_the_spot() {
-            regroup(rows.rows).await;
-        }
         Ok(prepared.answer(&self.stores, rows, request.partial).await?)
     }
 }

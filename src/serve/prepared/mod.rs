@@ -150,6 +150,10 @@ impl Prepared {
         entities: EntityRows,
         partial: bool,
     ) -> Result<Answer<'_>> {
+        // A store across a network is a border by itself: the requests go on when it has answered.
+        if stores.read_on_the_spot(self.groups.iter().map(|group| group.store.as_deref())) {
+            regroup(entities.rows).await;
+        }
         let begun = Instant::now();
         let views = self.groups.iter().map(|group| group.views.len()).sum();
         let mut found = Vec::with_capacity(views);
@@ -175,15 +179,13 @@ impl Prepared {
                 provenances.push(provenance);
             }
         }
-        self.stages.store.took(begun);
-        if working.is_some() {
+        let mut since = self.stages.store.took(begun);
+        let mut computed = None;
+        if let Some(working) = working {
             regroup(entities.rows).await;
+            since = Instant::now();
+            computed = Some(self.on_demand.run_in_turn(working).await?);
         }
-        let since = Instant::now();
-        let computed = match working {
-            Some(working) => Some(self.on_demand.run_in_turn(working).await?),
-            None => None,
-        };
         provenances.push(Provenance::present(entities.rows, Timestamp(0)));
         if computed.is_some() {
             provenances.push(Provenance::present(entities.rows, entities.event_time));
