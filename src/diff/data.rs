@@ -11,7 +11,10 @@ use parquet::arrow::{
     arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
 };
 
-use crate::error::{Context as _, Error, Result};
+use crate::{
+    error::{Context as _, Error, Result},
+    value::parquet_reader,
+};
 
 /// Rows of a batch.
 const ROWS: usize = 8_192;
@@ -84,7 +87,7 @@ fn reader(path: &Path, columns: &[&str]) -> Result<ParquetRecordBatchReader> {
 
 fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
     let file = File::open(path).context(|| path.display().to_string())?;
-    ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| wrong(path, &error))
+    parquet_reader(file).map_err(|error| wrong(path, &error))
 }
 
 fn wrong(path: &Path, error: &dyn std::fmt::Display) -> Error {

@@ -15,6 +15,7 @@ use super::errors::from_datafusion;
 use crate::{
     error::{Context, Error, Result},
     storage::{Object, Storage, failed},
+    value::int96_as_timestamp,
 };
 
 /// The footer of a file or object; the session keeps it, so that a scan does not read it again.
@@ -35,6 +36,7 @@ pub(super) async fn fetch_footer(
         _ => from_datafusion(error).context(&object.location),
     })?;
     ArrowReaderMetadata::try_new(footer, ArrowReaderOptions::new())
+        .and_then(int96_as_timestamp)
         .map_err(|error| damaged(&object.location, &error))
 }
 
@@ -42,6 +44,7 @@ pub(super) async fn fetch_footer(
 pub(super) fn read_footer(path: &Path) -> Result<ArrowReaderMetadata> {
     let file = File::open(path).context(|| format!("{} cannot be opened", path.display()))?;
     ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())
+        .and_then(int96_as_timestamp)
         .map_err(|error| damaged(path.display(), &error))
 }
 

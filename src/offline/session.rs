@@ -67,6 +67,9 @@ pub fn session(resources: &Resources) -> Result<SessionContext> {
         .set_str("datafusion.execution.time_zone", "UTC")
         // Identifiers in SQL are columns as the files spell them.
         .set_bool("datafusion.sql_parser.enable_ident_normalization", false)
+        // As footers are read ([`crate::value::int96_as_timestamp`]).
+        .set_str("datafusion.execution.parquet.coerce_int96", "us")
+        .set_str("datafusion.execution.parquet.coerce_int96_tz", "UTC")
         // Text is plain text from the start: every column is conformed to that anyway.
         .set_bool("datafusion.execution.parquet.schema_force_view_types", false);
     let mut runtime = RuntimeEnvBuilder::new();

@@ -10,7 +10,6 @@ use std::{
     path::Path,
 };
 
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -22,7 +21,10 @@ use super::{
 use crate::{
     error::{Context as _, Error, Result, did_you_mean},
     registry::Case,
-    value::{Cell, DataType, Field, Function, Row, column_from_json, column_to_json, conform},
+    value::{
+        Cell, DataType, Field, Function, Row, column_from_json, column_to_json, conform,
+        parquet_reader,
+    },
     wasm::Transform,
 };
 
@@ -89,8 +91,7 @@ fn read_toml(path: &Path) -> Result<Vec<Case>> {
 fn read_parquet(path: &Path, cases: &mut Vec<Case>) -> Result<()> {
     let wrong = |error: &dyn std::fmt::Display| Error::invalid(error.to_string());
     let function = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)
-        .map_err(|error| wrong(&error))?;
+    let reader = parquet_reader(File::open(path)?).map_err(|error| wrong(&error))?;
     check_count(
         usize::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or(usize::MAX),
     )?;

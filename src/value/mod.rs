@@ -6,6 +6,7 @@
 mod arrow_types;
 mod bytes;
 mod cell;
+pub(crate) mod int96;
 mod json;
 mod nan;
 mod write;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use arrow_types::conform;
 pub use bytes::{RowDecoder, RowEncoder, RowPlaces, RowSchema, content_hash};
 pub use cell::{Cell, NAN_32, NAN_64, Row, column_from_cells, show_row};
+pub use int96::{int96_as_timestamp, parquet_reader};
 pub use json::{Scalar, column_from_json, column_to_json};
 pub use nan::canonical_nan;
 pub use write::{timestamp as write_timestamp, write_column, write_places};

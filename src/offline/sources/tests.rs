@@ -3,7 +3,7 @@ use std::{fs, path::Path};
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int32Array, Int64Array,
-        RecordBatch, StringArray, TimestampMillisecondArray,
+        RecordBatch, StringArray, TimestampMicrosecondArray, TimestampMillisecondArray,
     },
     compute::{cast, concat_batches},
     datatypes::TimeUnit,
@@ -17,7 +17,10 @@ use crate::{
     error::Kind,
     offline::{Resources, session},
     time::Timestamp,
-    value::Field,
+    value::{
+        Field,
+        int96::tests::{FAR_DAYS, days},
+    },
 };
 
 fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) {
@@ -129,6 +132,30 @@ fn a_file_has_the_columns_of_the_layout() {
     let events = rows.column(1).as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
     assert_eq!(events.values().to_vec(), [-1000, 2000], "the row without a key is left out");
     assert_eq!(rows.column(2).null_count(), 2);
+}
+
+#[test]
+fn times_as_spark_writes_them_are_read_in_every_year() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("far.parquet"), days(&FAR_DAYS)).unwrap();
+    let sources = open(&folder, vec![("far", path("far.parquet"))], "far").unwrap();
+    assert_eq!(sources.columns("far").unwrap()[1], ("at".to_owned(), Ok(DataType::Timestamp)));
+    let rows = collect(&sources, "far", &layout("user_id", DataType::Int64)).unwrap();
+    let events = rows.column(1).as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
+    let noons = FAR_DAYS.map(|day| day * 86_400_000_000 + 43_200_000_000);
+    assert_eq!(events.values().to_vec(), noons);
+}
+
+#[test]
+fn times_of_two_kinds_make_one_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join("orders").join(name);
+    let epoch: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![0]).with_timezone("UTC"));
+    let seven: ArrayRef = Arc::new(Int64Array::from(vec![7]));
+    write(&at("new.parquet"), vec![("user_id", seven), ("at", epoch)]);
+    fs::write(at("old.parquet"), days(&[0])).unwrap();
+    let sources = open(&folder, vec![("orders", path("orders"))], "orders").unwrap();
+    assert_eq!(users(&sources, "orders"), [1, 7]);
 }
 
 #[test]
