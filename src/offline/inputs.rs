@@ -105,7 +105,7 @@ pub(super) async fn find_entities(
     let EntityOrigin::File(path) = origin else {
         return Ok(None);
     };
-    let location = Location::Local(std::path::absolute(path)?);
+    let location = Location::of_path(path)?;
     let found = storage.find(&location).await?;
     let missing = || Error::not_found(format!("the entity dataframe {location} does not exist"));
     found.map(Some).ok_or_else(missing)
@@ -117,7 +117,7 @@ pub(super) async fn find_entities(
 /// [`Kind::Conflict`] where it is not.
 pub(super) async fn refuse_changed(storage: &Storage, object: &Object) -> Result<()> {
     let now = storage.find(&object.location).await?;
-    if now.as_ref() == Some(object) {
+    if now.as_ref().is_some_and(|now| now.is_still(object)) {
         return Ok(());
     }
     let is = now

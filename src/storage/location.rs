@@ -39,7 +39,7 @@ impl Location {
     /// [`crate::error::Kind::Invalid`] when it is a URL that cannot be used.
     pub fn parse(text: &str, folder: &Path) -> Result<Self> {
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Ok(Self::Local(plain(&std::path::absolute(folder.join(text))?)));
+            return Self::of_path(&folder.join(text));
         };
         let unusable = |why: &str| {
             let known: Vec<_> =
@@ -64,6 +64,14 @@ impl Location {
             bucket: format!("{scheme}://{bucket}"),
             key: key.trim_matches('/').to_owned(),
         })
+    }
+
+    /// The place of a path, which is relative to the folder that the process is in.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Invalid`] when the path is empty.
+    pub fn of_path(path: &Path) -> Result<Self> {
+        Ok(Self::Local(plain(&std::path::absolute(path)?)))
     }
 
     /// What it is in: `s3://bucket`, or `file://`.
@@ -219,6 +227,9 @@ mod tests {
         check("file:///elsewhere/x", "file://", "/elsewhere/x");
         check("s3://bucket/some/key/", "s3://bucket", "s3://bucket/some/key");
         check("gs://bucket", "gs://bucket", "gs://bucket/");
+        let here = std::env::current_dir().unwrap();
+        let above = Location::of_path(Path::new("../data/a.parquet")).unwrap();
+        assert_eq!(above, Location::Local(here.parent().unwrap().join("data/a.parquet")));
         let inside = Location::parse("data/a", Path::new("/project")).unwrap();
         assert_eq!(inside.relative_to(Path::new("/project")), "data/a");
         assert_eq!(inside.relative_to(Path::new("/other")), "/project/data/a");

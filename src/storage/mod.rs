@@ -44,6 +44,26 @@ pub struct Object {
     pub meta: ObjectMeta,
 }
 
+impl Object {
+    /// Whether it is what was seen before, as far as a store tells.
+    ///
+    /// A store may say less of an object in a list of many than when it is asked for that one: no
+    /// version (Google, S3), the ETag without its quotes (Azure), the time in whole seconds. So what
+    /// both have is compared, and the time only where there is nothing better.
+    pub fn is_still(&self, before: &Self) -> bool {
+        let (now, then) = (&self.meta, &before.meta);
+        let unquoted = |etag: &Option<String>| Some(etag.as_ref()?.trim_matches('"').to_owned());
+        let versions = now.version.as_ref().zip(then.version.as_ref());
+        let etags = unquoted(&now.e_tag).zip(unquoted(&then.e_tag));
+        let same = match (versions, &etags) {
+            (Some((now, then)), _) => now == then,
+            (None, Some((now, then))) => now == then,
+            (None, None) => now.last_modified.timestamp() == then.last_modified.timestamp(),
+        };
+        self.location == before.location && now.size == then.size && same
+    }
+}
+
 /// The way to files and objects.
 #[derive(Debug, Clone, Default)]
 pub struct Storage(Arc<Inner>);
@@ -205,6 +225,8 @@ fn root(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use chrono::{DateTime, TimeDelta};
+
     use super::*;
 
     #[tokio::test]
@@ -237,5 +259,35 @@ mod tests {
     fn attempts_are_counted() {
         assert_eq!(attempts("Error in 1s, after 3 retries, max_retries: 3"), "4 attempts");
         assert_eq!(attempts("Error in 1s - no"), "1 attempt");
+    }
+
+    fn object(size: u64, millis: i64, etag: Option<&str>, version: Option<&str>) -> Object {
+        let meta = ObjectMeta {
+            location: Path::from("key"),
+            last_modified: DateTime::UNIX_EPOCH + TimeDelta::milliseconds(millis),
+            size,
+            e_tag: etag.map(str::to_owned),
+            version: version.map(str::to_owned),
+        };
+        Object { location: Location::parse("s3://bucket/key", "/".as_ref()).unwrap(), meta }
+    }
+
+    #[test]
+    fn an_object_is_still_what_it_was_however_much_the_store_says_of_it() {
+        let check = |before: Object, now: Object, is_still: bool| {
+            assert_eq!(now.is_still(&before), is_still, "{before:?} and {now:?}");
+        };
+        let (a, b) = (Some("\"a\""), Some("\"b\""));
+        check(object(1, 0, a, None), object(1, 0, a, None), true);
+        check(object(1, 0, a, None), object(2, 0, a, None), false);
+        check(object(1, 0, a, None), object(1, 0, b, None), false);
+        // As stores list objects, and as they tell of one.
+        check(object(1, 0, a, None), object(1, 0, a, Some("7")), true);
+        check(object(1, 0, Some("a"), None), object(1, 0, a, None), true);
+        check(object(1, 1_234, a, None), object(1, 1_000, a, None), true);
+        check(object(1, 1_234, None, None), object(1, 1_000, None, None), true);
+        check(object(1, 1_234, None, None), object(1, 2_234, None, None), false);
+        // The same bytes, written once more.
+        check(object(1, 0, a, Some("7")), object(1, 0, a, Some("8")), false);
     }
 }
