@@ -1,15 +1,17 @@
 //! `unskew audit`.
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{Context, Verdict, client::FeatureServerClient};
 use crate::{
+    app::App,
     audit::{ColumnAudit, Served, Standing, audit},
     definition::fingerprint::Difference,
-    error::Result,
+    error::{Error, Result},
+    evaluate::InForce,
     offline::{Manifest, Resources, count_changes},
 };
 
@@ -30,6 +32,15 @@ pub(super) struct TrainingSet {
     server: Option<String>,
 }
 
+/// What an audit found.
+struct Outcome {
+    served: Served,
+    columns: Vec<ColumnAudit>,
+    /// Whether the rows that would change were counted, or why they were not: the data need not be
+    /// at hand, and what is in force may ask for more than the dataset has.
+    counted: Result<()>,
+}
+
 impl Command {
     pub(super) async fn run(self, context: &Context) -> Result<Verdict> {
         match self {
@@ -41,30 +52,26 @@ impl Command {
 impl TrainingSet {
     async fn run(self, context: &Context) -> Result<Verdict> {
         let manifest = Manifest::read(&self.file)?;
-        let (served, columns) = match &self.server {
+        let outcome = match &self.server {
             Some(url) => {
                 let served: Served = FeatureServerClient::new(url)?.get("/fingerprints").await?;
-                let columns = audit(&manifest, &served)?;
-                (served, columns)
+                Outcome { columns: audit(&manifest, &served)?, served, counted: Ok(()) }
             }
             None => self.against_registry(context, &manifest).await?,
         };
         let data = json!({
             "dataset": self.file, "rows": manifest.rows, "trained_with_snapshot": manifest.snapshot,
-            "compared_with_snapshot": served.snapshot, "columns": columns,
+            "compared_with_snapshot": outcome.served.snapshot, "columns": outcome.columns,
+            "error": outcome.counted.as_ref().err().map(Error::message),
         });
-        context.output.result(self.render(&manifest, &served, &columns), &data)?;
-        let all_same = columns.iter().all(|column| column.standing == Standing::Same);
+        context.output.result(self.render(&manifest, &outcome), &data)?;
+        let all_same = outcome.columns.iter().all(|column| column.standing == Standing::Same);
         Ok(if all_same { Verdict::Yes } else { Verdict::No })
     }
 
     /// With the project at hand, the columns that differ are computed again, and the rows that
     /// would change are counted.
-    async fn against_registry(
-        &self,
-        context: &Context,
-        manifest: &Manifest,
-    ) -> Result<(Served, Vec<ColumnAudit>)> {
+    async fn against_registry(&self, context: &Context, manifest: &Manifest) -> Result<Outcome> {
         let app = context.app()?;
         let in_force = app.in_force().await?;
         let served = Served::of(&in_force);
@@ -72,20 +79,34 @@ impl TrainingSet {
         let differing = |column: &&mut ColumnAudit| {
             !matches!(column.standing, Standing::Same | Standing::NoLongerServed)
         };
-        let mut differing: Vec<_> = columns.iter_mut().filter(differing).collect();
-        if !differing.is_empty() {
-            let mut sources = app.sources(&in_force, &Resources::default()).await?;
-            let names: Vec<String> = differing.iter().map(|column| column.column.clone()).collect();
-            let counts =
-                count_changes(&self.file, manifest, &names, &in_force, &mut sources).await?;
-            for (column, count) in differing.iter_mut().zip(counts) {
-                column.rows_changed = Some(count);
-            }
-        }
-        Ok((served, columns))
+        let differing: Vec<_> = columns.iter_mut().filter(differing).collect();
+        let counted = match differing.is_empty() {
+            true => Ok(()),
+            false => self.count(&app, &in_force, manifest, differing).await,
+        };
+        Ok(Outcome { served, columns, counted })
     }
 
-    fn render(&self, manifest: &Manifest, served: &Served, columns: &[ColumnAudit]) -> String {
+    /// Counts the rows that would change of the columns that differ.
+    async fn count(
+        &self,
+        app: &App,
+        in_force: &InForce,
+        manifest: &Manifest,
+        differing: Vec<&mut ColumnAudit>,
+    ) -> Result<()> {
+        let resources = Resources::default();
+        let mut sources = app.open_sources(in_force, &resources, BTreeMap::new(), []).await?;
+        let names: Vec<String> = differing.iter().map(|column| column.column.clone()).collect();
+        let counts = count_changes(&self.file, manifest, &names, in_force, &mut sources).await?;
+        for (column, count) in differing.into_iter().zip(counts) {
+            column.rows_changed = Some(count);
+        }
+        Ok(())
+    }
+
+    fn render(&self, manifest: &Manifest, outcome: &Outcome) -> String {
+        let Outcome { served, columns, counted } = outcome;
         let mut text = format!(
             "{}: {} rows, trained with snapshot {}, compared with snapshot {}{}\n",
             self.file.display(),
@@ -109,6 +130,9 @@ impl TrainingSet {
                     &mut text,
                 );
             }
+        }
+        if let Err(error) = counted {
+            let _ = write!(text, "\n\nWhich rows would change is not known: {}", error.message());
         }
         let same = columns.iter().filter(|column| column.standing == Standing::Same).count();
         let _ = match columns.len() - same {

@@ -72,10 +72,8 @@ impl Replay {
         in_force: &InForce,
     ) -> Result<(Rebuilt, Vec<InputChange>)> {
         let versions = manifest.tables.iter().map(|(name, table)| (name.clone(), table.version));
-        let views = &in_force.state.definitions.feature_views;
-        let read = views.values().map(|view| view.source.as_str());
         let resources = self.resources.resources();
-        let mut sources = app.open_sources(in_force, &resources, versions.collect(), read).await?;
+        let mut sources = app.open_sources(in_force, &resources, versions.collect(), []).await?;
         let bar = context.output.rows("replay");
         let progress = |rows| expecting(&bar, rows);
         let replayed = replay(&self.file, manifest, in_force, &mut sources, progress).await;

@@ -1,6 +1,6 @@
 //! `unskew training-set`.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -45,7 +45,8 @@ impl TrainingSet {
     pub(super) async fn run(self, context: &Context) -> Result<Verdict> {
         let app = context.app()?;
         let in_force = app.in_force().await?;
-        let mut sources = app.sources(&in_force, &self.resources.resources()).await?;
+        let resources = self.resources.resources();
+        let mut sources = app.open_sources(&in_force, &resources, BTreeMap::new(), []).await?;
         let request = TrainingRequest {
             entities: self.entities.request()?,
             wanted: self.wanted.wanted(),

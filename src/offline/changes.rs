@@ -13,7 +13,7 @@ use super::{
     EntityDataframe, EntityOrigin, EntityRequest, Manifest, Sources,
     errors::from_datafusion,
     in_order,
-    training_set::{assemble, open_entities},
+    training_set::{assemble, open_entities, open_read},
 };
 use crate::{
     definition::retrieval::{Retrieval, Wanted},
@@ -40,6 +40,7 @@ pub async fn count_changes(
     let request = &manifest.request;
     let dataset = EntityOrigin::Dataset(file.to_owned(), request.partition_by.clone());
     let dataset = EntityRequest::all(dataset, &request.timestamp_column);
+    open_read(&retrieval, sources).await?;
     let entities = open_entities(&dataset, &retrieval, sources).await?;
     let features: Vec<&str> = manifest.columns.keys().map(String::as_str).collect();
     let rows = entities.read(sources.context())?.drop_columns(&features);

@@ -25,7 +25,7 @@ use super::{
     parquet_file::damaged,
     partitioned::rows_in_order,
     stream::{from_blocking, stream},
-    training_set::{open_entities, sources_read, training_rows},
+    training_set::{open_entities, open_read, sources_read, training_rows},
 };
 use crate::{
     definition::retrieval::{Retrieval, Wanted},
@@ -120,7 +120,8 @@ async fn look(was: &SourceFile, storage: &Storage, folder: &Path) -> Result<Opti
 }
 
 /// Builds the dataset of a manifest again and compares it with the file that carries the manifest,
-/// row by row. `sources` are opened at the versions of the manifest. The second result are the
+/// row by row. `sources` are those at the versions of the manifest; the ones that are read are
+/// opened. The second result are the
 /// files that are read now and are not in the manifest.
 ///
 /// # Errors
@@ -135,6 +136,7 @@ pub async fn replay(
     let wanted = Wanted::Features(manifest.request.features.clone());
     let retrieval = Retrieval::plan(&in_force.state, &wanted, manifest.request.full_names)?;
     let entities = entities(manifest, &sources.places().folder)?;
+    open_read(&retrieval, sources).await?;
     let entities = open_entities(&entities, &retrieval, sources).await?;
     let added = added(manifest, sources, &sources_read(&retrieval, Some(&entities)))?;
     let (rows, _) = training_rows(in_force, sources, &retrieval, &entities)?;

@@ -100,7 +100,8 @@ impl RowErrors {
     }
 }
 
-/// Builds a training dataset and writes it to `output`, which is there only when it is complete.
+/// Builds a training dataset and writes it to `output`, which is there only when it is complete. Of
+/// the sources, those that it is made of are opened.
 /// `progress` is told how many rows there will be, as far as that is known, and what it gives is told
 /// of rows as they are written.
 ///
@@ -118,6 +119,7 @@ pub async fn write_training_set(
 ) -> Result<TrainingSetWritten> {
     let retrieval = Retrieval::plan(&in_force.state, &request.wanted, request.full_names)?;
     let file = find_entities(&request.entities.origin, &sources.places().storage).await?;
+    open_read(&retrieval, sources).await?;
     let entities = open_entities(&request.entities, &retrieval, sources).await;
     let read = sources_read(&retrieval, entities.as_ref().ok());
     let inputs = Inputs::new(sources, &read, file)?;
@@ -129,10 +131,12 @@ pub async fn write_training_set(
     let hashing = inputs.start_hashing();
     let mut said = None;
     let tell = async |content: &Content| {
+        let hashed = hashing.finish().await?;
+        // Only now: what changed while it was hashed has the hash of what was not read.
         inputs.refuse_changed().await?;
         let made = Made {
             read: &read,
-            inputs: hashing.finish().await?,
+            inputs: hashed,
             statistics: watching.finish().await?,
             content: *content,
             now,
@@ -154,6 +158,11 @@ pub async fn write_training_set(
     let plan = Operator::of(plan.as_ref());
     let manifest = said.ok_or_else(|| Error::internal("a training dataset has no manifest"))?;
     Ok(TrainingSetWritten { manifest, row_errors: row_errors.take(), plan })
+}
+
+/// Opens the sources that a retrieval reads: what is wrong with another is no concern of its.
+pub(super) async fn open_read(retrieval: &Retrieval<'_>, sources: &mut Sources) -> Result<()> {
+    sources.open_also(retrieval.views.iter().map(|read| read.view.source.as_str())).await
 }
 
 /// The entity dataframe of a request, with what a retrieval wants of it.

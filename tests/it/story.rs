@@ -1,5 +1,7 @@
 //! The story of the README, with a small shop: train, materialize, serve, audit, change, audit.
 
+use std::fs;
+
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Float64Type;
 use serde_json::{Value, json};
@@ -171,6 +173,38 @@ fn an_audit_names_the_transform_that_differs() {
     project.write("features/shop.toml", DEFINITIONS);
     project.ok(&["apply"]);
     check(0, ["same", "same"]);
+    // Without the data it is still said what differs.
+    project.write("features/shop.toml", &DEFINITIONS.replace("ttl = \"10d\"", "ttl = \"11d\""));
+    project.ok(&["apply"]);
+    fs::remove_file(project.path("orders.parquet")).unwrap();
+    check(1, ["definition_differs", "definition_differs"]);
+    let output = project.run(&audit);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("Which rows would change is not known: source \"orders\""), "{said}");
+}
+
+#[test]
+fn a_source_that_is_gone_stops_nobody_who_does_not_read_it() {
+    let project = shop();
+    fs::copy(project.path("orders.parquet"), project.path("visits.parquet")).unwrap();
+    let visits = r#"
+[source.visits]
+path = "visits.parquet"
+timestamp = "ordered_at"
+
+[feature_view.visits]
+entities = ["customer"]
+source = "visits"
+features = { visits = { type = "float64", column = "amount" } }
+"#;
+    project.write("features/visits.toml", visits);
+    project.ok(&["apply"]);
+    fs::remove_file(project.path("visits.parquet")).unwrap();
+    project.ok(&TRAIN);
+    project.ok(&["replay", "train.parquet"]);
+    let asked = ["training-set", "--entities", "entities.parquet", "--features", "visits:visits"];
+    let said = project.fails(2, &[&asked[..], &["-o", "other.parquet"]].concat());
+    assert!(said.contains("visits.parquet"), "{said}");
 }
 
 #[test]

@@ -120,10 +120,22 @@ impl Sources {
     ) -> Result<Self> {
         let mut sources =
             Self { context, places, definitions: definitions.clone(), tables: BTreeMap::new() };
-        for source in wanted {
-            sources.open_one(source, &mut Vec::new()).await?;
-        }
+        sources.open_also(wanted).await?;
         Ok(sources)
+    }
+
+    /// Opens more of the sources, where they are not open yet.
+    ///
+    /// # Errors
+    /// Those of [`Sources::open`].
+    pub(super) async fn open_also<'a>(
+        &mut self,
+        wanted: impl IntoIterator<Item = &'a str>,
+    ) -> Result<()> {
+        for source in wanted {
+            self.open_one(source, &mut Vec::new()).await?;
+        }
+        Ok(())
     }
 
     /// Opens a source and what it reads; `readers` read it, the nearest last.
