@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     env, fs,
+    io::Write as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -21,7 +22,7 @@ use crate::{
     offline::{Places, Resources, Sources, session},
     online::{EmbeddedOptions, EmbeddedStore, OnlineStore, RedisStore, Stores, UnopenedStore},
     registry::{Registry, Snapshot},
-    storage::{Location, Storage},
+    storage::{Draft, Location, Storage},
     value::DataType,
     wasm::{Limits, Runtime},
 };
@@ -267,14 +268,20 @@ impl App {
         }
     }
 
-    /// Writes the lock file of a state.
+    /// The lock file of a state, which is there when the draft is finished: a folder that nothing
+    /// can be written to is found out before anything else is done.
     ///
     /// # Errors
     /// [`crate::error::Kind::Unavailable`] when it cannot be written.
-    pub fn write_lock(&self, state: &State) -> Result<()> {
+    pub fn draft_lock(&self, state: &State) -> Result<Draft> {
         let digests = state.transforms.iter().map(|(name, pinned)| (name.clone(), pinned.digest));
         let path = self.root.join(LOCK_FILE);
-        fs::write(&path, write_lock(&digests.collect())).context(|| path.display().to_string())
+        let write = || {
+            let mut lock = Draft::create(&path)?;
+            lock.write_all(write_lock(&digests.collect()).as_bytes())?;
+            Ok::<_, Error>(lock)
+        };
+        write().context(|| path.display().to_string())
     }
 }
 

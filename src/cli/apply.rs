@@ -37,6 +37,7 @@ impl Apply {
         let registry = app.registry()?;
         let state = declared(&app, &registry).await?;
         let plan = changes(registry.newest().await?.as_ref(), &state);
+        let lock = app.draft_lock(&state)?;
         let committed = registry
             .commit(Timestamp::now(), |newest| {
                 if changes(newest, &state) != plan {
@@ -49,7 +50,14 @@ impl Apply {
                 Ok((!in_force).then(|| state.clone()))
             })
             .await?;
-        app.write_lock(&state)?;
+        lock.finish().map_err(|error| match &committed {
+            Some(Snapshot { sequence, .. }) => error
+                .context(format!(
+                    "snapshot {sequence} is in force, but unskew.lock was not written"
+                ))
+                .with_hint("see to it that the file can be written, then apply once more"),
+            None => error.context("unskew.lock was not written"),
+        })?;
         let text = match &committed {
             Some(snapshot) => format!(
                 "Applied: snapshot {} is in force, with {} added, {} changed, {} removed.",

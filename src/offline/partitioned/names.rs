@@ -102,7 +102,10 @@ fn value(column: &ArrayRef) -> Result<String> {
         return Ok(HIVE_NULL.to_owned());
     }
     let data_type = DataType::of_arrow(column.data_type()).unwrap_or(DataType::Utf8);
-    let text = cast(&conform(column, data_type)?, &ArrowType::Utf8).map_err(unusable)?;
+    let text = cast(&conform(column, data_type)?, &ArrowType::Utf8).map_err(|error| {
+        Error::invalid(format!("a value cannot be the name of a folder: {error}"))
+            .with_hint("partition by another column")
+    })?;
     match text.as_string::<i32>().value(0) {
         HIVE_NULL => Err(Error::invalid(format!("a value is {HIVE_NULL}, which stands for null"))
             .with_hint("partition by another column")),
@@ -127,4 +130,23 @@ fn escaped(text: &str) -> String {
 
 fn unusable(error: arrow::error::ArrowError) -> Error {
     Error::internal(format!("cannot partition: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::Date32Array;
+
+    use super::*;
+    use crate::error::Kind;
+
+    #[test]
+    fn a_day_that_no_calendar_has_is_refused() {
+        let day: ArrayRef = Arc::new(Date32Array::from(vec![0, i32::MAX]));
+        let names = ["day".to_owned()];
+        assert_eq!(name(&names, &[Arc::clone(&day)], 0).unwrap(), "day=1970-01-01");
+        let error = name(&names, &[day], 1).unwrap_err();
+        assert_eq!(error.kind(), Kind::Invalid, "{error}");
+    }
 }
