@@ -107,6 +107,23 @@ impl<'a> Retrieval<'a> {
         features.collect()
     }
 
+    /// The stored views that the features of each view come from, itself or by way of others.
+    pub fn reads(&self) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
+        let stored = self.views.iter().map(|read| (read.name, [read.name].into()));
+        let mut reads: BTreeMap<&str, BTreeSet<&str>> = stored.collect();
+        // Each step comes after those it reads.
+        for step in &self.steps {
+            let inputs = step.view.transform.inputs.values();
+            let views = inputs.filter_map(|input| match input {
+                Input::Feature(reference) => reads.get(reference.view.as_str()),
+                _ => None,
+            });
+            let all = views.flatten().copied().collect();
+            reads.insert(step.name, all);
+        }
+        reads
+    }
+
     fn refuse_collisions(&self, full_names: bool) -> Result<()> {
         let mut taken: BTreeMap<&str, String> = BTreeMap::new();
         let keys = self.join_keys.keys().map(|name| (name.as_str(), "a join key".to_owned()));

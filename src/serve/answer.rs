@@ -154,8 +154,9 @@ pub struct Provenance {
     /// The event time of the row each comes from; the epoch where there is none; the request's
     /// time for on-demand features.
     pub event_timestamps: Vec<Timestamp>,
-    /// The rows whose stored value was computed by another definition than the one in force: the
-    /// view has to be materialized again before the fingerprint holds for them.
+    /// The rows whose stored value, or one that theirs is computed from, was computed by another
+    /// definition than the one in force: the stored view has to be materialized again before the
+    /// fingerprint holds for them.
     pub computed_by_other_definition: BTreeSet<u32>,
 }
 

@@ -1,7 +1,5 @@
 //! Answers, from an embedded store with a few rows in it.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
@@ -53,6 +51,16 @@ features = { one = "int64", two = "utf8" }
 transform = "t/three@1.0.0#g"
 inputs = { a = "spend:amount" }
 features = { value = { type = "int64", column = "one", default = 0 } }
+
+[on_demand_feature_view.sight]
+transform = "t/echo@1.0.0#f"
+inputs = { a = "visit:seen", b = "request:word" }
+features = { sight = { type = "int64", column = "one" } }
+
+[on_demand_feature_view.onward]
+transform = "t/echo@1.0.0#f"
+inputs = { a = "sight:sight", b = "again:two" }
+features = { onward = { type = "int64", column = "one", default = 4 } }
 
 [feature_service.both]
 features = ["spend:amount", "again:one"]
@@ -261,20 +269,24 @@ async fn rows_of_another_definition_are_told() {
     )
     .await
     .unwrap();
-    let wanted = features(&["visit:seen", "spend:amount"]);
-    let ids = json!({"customer_id": [2, 1, 3]});
-    let answer = shop.answer(&asked(wanted.clone(), ids.clone(), 105)).await.unwrap();
-    let flagged: Vec<BTreeSet<u32>> = answer
-        .columns
-        .iter()
-        .map(|column| answer.provenance(column).computed_by_other_definition.clone())
-        .collect();
-    assert_eq!(flagged, [BTreeSet::new(), BTreeSet::from([1]), BTreeSet::new()]);
+    // Of the join key, then of each feature.
+    let check = async |wanted: &[&str], event_time, expected: &[&[u32]]| {
+        let entities = json!({"customer_id": [2, 1, 3], "word": ["x", "x", "x"]});
+        let answer = shop.answer(&asked(features(wanted), entities, event_time)).await.unwrap();
+        let flagged = answer.columns.iter().map(|column| {
+            let rows = &answer.provenance(column).computed_by_other_definition;
+            rows.iter().copied().collect::<Vec<u32>>()
+        });
+        assert_eq!(flagged.collect::<Vec<_>>(), expected, "{wanted:?} at {event_time}");
+    };
+    check(&["visit:seen", "spend:amount"], 105, &[&[], &[1], &[]]).await;
+    // What is computed from such a row is no more of the definition in force than the row is,
+    // whether the row is asked for too or not, and however many functions are between.
+    check(&["sight:sight"], 105, &[&[], &[1]]).await;
+    check(&["onward:onward", "again:one"], 105, &[&[], &[1], &[]]).await;
+    check(&["sight:sight", "visit:seen"], 105, &[&[], &[1], &[1]]).await;
     // A row that cannot be seen gives no value that could be another.
-    let answer = shop.answer(&asked(wanted, ids, 99)).await.unwrap();
-    for column in &answer.columns {
-        assert_eq!(answer.provenance(column).computed_by_other_definition, BTreeSet::new());
-    }
+    check(&["visit:seen", "spend:amount", "onward:onward"], 99, &[&[], &[], &[], &[]]).await;
 }
 
 #[tokio::test]

@@ -105,7 +105,8 @@ pub struct Column {
     /// A default stands wherever the status is not `PRESENT`.
     #[serde(default)]
     pub defaulted: bool,
-    /// Rows for which the fingerprint does not hold: their view has to be materialized again.
+    /// Rows for which the fingerprint does not hold: their view, or one that they are computed
+    /// from, has to be materialized again.
     #[serde(default)]
     pub computed_by_other_definition: Vec<u32>,
 }

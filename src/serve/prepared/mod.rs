@@ -93,7 +93,7 @@ impl Prepared {
         let groups = groups(&retrieval, in_force)?;
         let of_outputs = retrieval.outputs.iter().map(|output| output.reference.view.as_str());
         let views: BTreeSet<&str> = of_outputs.collect();
-        let planned = Planned { reads: reads(&retrieval), groups: &groups, views: &views };
+        let planned = Planned { reads: retrieval.reads(), groups: &groups, views: &views };
         let targets = retrieval.outputs.iter().map(|output| planned.target(output, in_force));
         let outputs: Vec<Target> = targets.collect::<Result<_>>()?;
         let described = outputs.iter().map(|target| (target.name.as_str(), &target.feature));
@@ -272,23 +272,6 @@ impl Prepared {
             unavailable: gathered.unavailable,
         })
     }
-}
-
-/// The stored views that the features of each view come from, itself or by way of others.
-fn reads<'a>(retrieval: &Retrieval<'a>) -> BTreeMap<&'a str, BTreeSet<String>> {
-    let stored = retrieval.views.iter().map(|read| (read.name, [read.name.to_owned()].into()));
-    let mut reads: BTreeMap<&str, BTreeSet<String>> = stored.collect();
-    // Each step comes after those it reads.
-    for step in &retrieval.steps {
-        let inputs = step.view.transform.inputs.values();
-        let views = inputs.filter_map(|input| match input {
-            Input::Feature(reference) => reads.get(reference.view.as_str()),
-            _ => None,
-        });
-        let all: BTreeSet<String> = views.flatten().cloned().collect();
-        reads.insert(step.name, all);
-    }
-    reads
 }
 
 fn classify(in_force: &InForce, wanted: &Wanted, error: &Error) -> Class {

@@ -20,8 +20,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) feature: AnswerFeature,
-    /// The stored views that its values come from.
-    pub(super) reads: BTreeSet<String>,
+    /// The stored views that its values come from, with their places.
+    reads: BTreeMap<String, usize>,
     origin: Origin,
     pub(super) name: String,
     data_type: DataType,
@@ -42,7 +42,7 @@ enum Origin {
 /// A plan in the making: what targets are bound to.
 pub(super) struct Planned<'a> {
     /// The stored views that the features of each view come from.
-    pub(super) reads: BTreeMap<&'a str, BTreeSet<String>>,
+    pub(super) reads: BTreeMap<&'a str, BTreeSet<&'a str>>,
     pub(super) groups: &'a [Group],
     /// The views of the outputs.
     pub(super) views: &'a BTreeSet<&'a str>,
@@ -55,9 +55,9 @@ impl Planned<'_> {
             .fingerprints
             .feature(reference)
             .ok_or_else(|| Error::internal(format!("feature {reference} has no fingerprint")))?;
-        let mut stored = self.groups.iter().flat_map(|group| &group.views).enumerate();
+        let stored = || self.groups.iter().flat_map(|group| &group.views).enumerate();
         let default = output.feature.default.as_ref();
-        let origin = match stored.find(|(_, view)| view.name == reference.view) {
+        let origin = match stored().find(|(_, view)| view.name == reference.view) {
             Some((place, view)) => Origin::Stored(StoredColumn {
                 view: place,
                 column: view.column(reference)?,
@@ -65,10 +65,13 @@ impl Planned<'_> {
             }),
             None => Origin::Computed(reference.to_string()),
         };
+        let reads = self.reads.get(reference.view.as_str());
+        let is_read = |view: &str| reads.is_some_and(|reads| reads.contains(view));
+        let reads = stored().filter(|(_, view)| is_read(&view.name));
         let meters = self.views.iter().position(|view| *view == reference.view);
         Ok(Target {
             origin,
-            reads: self.reads.get(reference.view.as_str()).cloned().unwrap_or_default(),
+            reads: reads.map(|(place, view)| (view.name.clone(), place)).collect(),
             feature: AnswerFeature {
                 reference: reference.clone(),
                 fingerprint: fingerprint.to_string(),
@@ -88,7 +91,7 @@ impl Target {
     /// Whether a store that it needs has failed.
     pub(super) fn is_lost(&self, gathered: &Gathered<'_>) -> bool {
         let lost = &gathered.unavailable;
-        !lost.is_empty() && self.reads.iter().any(|view| lost.contains_key(view))
+        !lost.is_empty() && self.reads.keys().any(|view| lost.contains_key(view))
     }
 
     pub(super) fn values(&self, gathered: &Gathered<'_>) -> Result<Values<'_>> {
@@ -107,6 +110,13 @@ impl Target {
         }
     }
 
+    /// The rows of the views it reads that another definition computed: what is computed from such
+    /// a row is no more of the definition in force than the row is.
+    fn read_of_other_definition(&self, gathered: &Gathered<'_>) -> BTreeSet<u32> {
+        let read = self.reads.values().map(|place| &gathered.provenances[*place]);
+        read.flat_map(|provenance| &provenance.computed_by_other_definition).copied().collect()
+    }
+
     /// The place of what became of each row, where nothing more is to be said.
     pub(super) fn provenance(&self, gathered: &Gathered<'_>) -> usize {
         match &self.origin {
@@ -121,6 +131,7 @@ impl Target {
         if self.is_lost(gathered) {
             let mut other = usual();
             other.statuses.fill(Status::Invalid);
+            other.computed_by_other_definition = self.read_of_other_definition(gathered);
             return Some(other);
         }
         match (&self.origin, &gathered.computed) {
@@ -133,10 +144,11 @@ impl Target {
             (Origin::Computed(name), Some(computed)) => {
                 let missing = computed.missing.get(name);
                 let errors = computed.errors.get(&self.feature.reference.view);
-                if missing.is_none() && errors.is_none() {
+                let others = self.read_of_other_definition(gathered);
+                if missing.is_none() && errors.is_none() && others.is_empty() {
                     return None;
                 }
-                let mut other = usual();
+                let mut other = Provenance { computed_by_other_definition: others, ..usual() };
                 if let Some(missing) = missing {
                     mark_null(&mut other, missing.iter().map(|there| !there));
                 }
