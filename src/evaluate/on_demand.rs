@@ -51,6 +51,8 @@ struct Slot {
 #[derive(Debug)]
 struct Computation {
     view: String,
+    /// The stored views that its features come from.
+    reads: BTreeSet<String>,
     evaluation: Evaluation,
     slots: Vec<Slot>,
 }
@@ -58,7 +60,8 @@ struct Computation {
 /// Every feature of the retrieval.
 #[derive(Debug)]
 pub struct Computed {
-    /// The columns, among them those of the features.
+    /// The columns, among them those of the features; without those of on-demand views that were
+    /// left out.
     pub columns: Working,
     /// Where a feature had no value of its own, by its column's name; a default may stand there
     /// now. Features that had a value in every row are left out.
@@ -77,7 +80,11 @@ impl OnDemand {
         let stored = retrieval.views.iter().flat_map(|read| {
             read.features.iter().map(|(name, feature)| Slot::new(read.name, name, feature))
         });
-        let steps = retrieval.steps.iter().map(|step| Computation::new(step, library));
+        let reads = retrieval.reads();
+        let steps = retrieval.steps.iter().map(|step| {
+            let reads = reads.get(step.name).into_iter().flatten();
+            Computation::new(step, reads.map(|view| (*view).to_owned()).collect(), library)
+        });
         let steps = steps.collect::<Result<Vec<_>>>()?;
         let transforms = steps.iter().map(|step| step.evaluation.digest()).collect();
         let turns = Arc::clone(library.turns());
@@ -103,12 +110,14 @@ impl OnDemand {
         !self.steps.is_empty()
     }
 
-    /// As [`run`](Self::run), in turn with the other requests of a server.
+    /// As [`run`](Self::run), in turn with the other requests of a server. On-demand views that
+    /// come from one of the stored views that are `lost` are left out: what a function makes of
+    /// nulls, be it an error, says nothing of rows that may well be there.
     ///
     /// # Errors
     /// Those of [`Turns::run`].
-    pub async fn run_in_turn(&self, working: Working) -> Result<Computed> {
-        let work = |moment| self.run_within(working.clone(), moment);
+    pub async fn run_in_turn(&self, working: Working, lost: &BTreeSet<&str>) -> Result<Computed> {
+        let work = |moment| self.run_within(working.clone(), lost, moment);
         self.turns.run_paced(&self.transforms, &self.pace, work).await
     }
 
@@ -118,17 +127,23 @@ impl OnDemand {
     /// Those of [`Evaluation::run`]; [`crate::error::Kind::Internal`] when `working` lacks a
     /// column.
     pub fn run(&self, working: Working) -> Result<Computed> {
-        self.run_within(working, None)
+        self.run_within(working, &BTreeSet::new(), None)
     }
 
-    fn run_within(&self, mut working: Working, moment: Option<Span>) -> Result<Computed> {
+    fn run_within(
+        &self,
+        mut working: Working,
+        lost: &BTreeSet<&str>,
+        moment: Option<Span>,
+    ) -> Result<Computed> {
         let mut missing = BTreeMap::new();
         let mut errors = BTreeMap::new();
         for slot in &self.stored {
             let raw = working.column_mut(&slot.column)?;
             *raw = slot.fill(Arc::clone(raw), &mut missing)?;
         }
-        for step in &self.steps {
+        let is_lost = |view: &String| lost.contains(view.as_str());
+        for step in self.steps.iter().filter(|step| !step.reads.iter().any(is_lost)) {
             let inputs = step.evaluation.inputs();
             let inputs = inputs.map(|(name, _)| working.column(name).cloned());
             let inputs = inputs.collect::<Result<Vec<_>>>()?;
@@ -145,7 +160,7 @@ impl OnDemand {
 }
 
 impl Computation {
-    fn new(step: &Step<'_>, library: &Library) -> Result<Self> {
+    fn new(step: &Step<'_>, reads: BTreeSet<String>, library: &Library) -> Result<Self> {
         let used = &step.view.transform;
         let slots: Vec<Slot> = step
             .features
@@ -165,6 +180,7 @@ impl Computation {
         let transform = library.get(&used.function.transform)?;
         Ok(Self {
             view: step.name.to_owned(),
+            reads,
             evaluation: Evaluation::new(transform, &binding)?,
             slots,
         })

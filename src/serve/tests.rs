@@ -302,8 +302,10 @@ async fn a_store_that_fails_takes_only_its_views_with_it() {
     let named = [("weak".to_owned(), weak)].into();
     let server = FeatureServer::new(in_force, Stores::new(Arc::new(store), named));
     let entities = json!({"customer_id": [1], "word": ["x"]});
-    let wanted = features(&["visit:seen", "spend:total", "again:one"]);
-    let mut asked = asked(wanted, entities, 105);
+    // The function of `three` fails as a whole for a single row.
+    let wanted =
+        ["visit:seen", "spend:total", "again:one", "three:value", "sight:sight", "onward:onward"];
+    let mut asked = asked(features(&wanted), entities, 105);
     let prepared = server.prepare(&asked.wanted, false).unwrap();
     let refused = server.answer(&prepared, &asked.request).await.unwrap_err();
     assert_eq!((refused.class, refused.error.kind()), (Class::Failed, Kind::Unavailable));
@@ -311,9 +313,21 @@ async fn a_store_that_fails_takes_only_its_views_with_it() {
     let answer = server.answer(&prepared, &asked.request).await.unwrap();
     assert_eq!(
         told(&answer)[1..],
-        ["seen: null NOT_FOUND 0", "total: null INVALID 0", "one: null INVALID 105"]
+        [
+            "seen: null NOT_FOUND 0",
+            "total: null INVALID 0",
+            "one: null INVALID 105",
+            "value: null INVALID 105",
+            "sight: null NULL_VALUE 105",
+            "onward: null INVALID 105",
+        ]
     );
     assert_eq!(answer.unavailable, [("spend".to_owned(), "the disk is gone".to_owned())].into());
+    // With three rows the function would have an error for the second one.
+    asked.request.entities =
+        serde_json::from_value(json!({"customer_id": [1, 2, 3], "word": ["x", "x", "x"]})).unwrap();
+    let answer = server.answer(&prepared, &asked.request).await.unwrap();
+    assert_eq!(answer.errors, []);
     assert_eq!(server.failing_stores(Duration::from_secs(9)).await.len(), 1);
 }
 

@@ -184,7 +184,8 @@ impl Prepared {
         if let Some(working) = working {
             regroup(entities.rows).await;
             since = Instant::now();
-            computed = Some(self.on_demand.run_in_turn(working).await?);
+            let lost = unavailable.keys().map(String::as_str).collect();
+            computed = Some(self.on_demand.run_in_turn(working, &lost).await?);
         }
         provenances.push(Provenance::present(entities.rows, Timestamp(0)));
         if computed.is_some() {
