@@ -2,60 +2,84 @@
 
 use crate::time::{Span, Timestamp};
 
-/// Something to tell.
+/// That a view is not fresh, from when that began until it is over. However often it is told, and
+/// whatever becomes of the view's definition meanwhile, this names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incident {
+    /// When it began.
+    pub since: Timestamp,
+    /// Who answered for the view then.
+    pub owner: String,
+    /// The team of the view then.
+    pub team: String,
+}
+
+/// How an incident ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The view is fresh again.
+    Fresh,
+    /// The view is gone, or does not say any more how fresh it should be.
+    NotWatched,
+}
+
+/// Something to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
     /// The view is not fresh; said again at intervals to those who expect that.
-    Firing {
-        /// When the incident began: however often it is told, this names it.
-        since: Timestamp,
-    },
-    /// It is fresh again.
+    Firing(Incident),
+    /// The incident is over.
     Resolved {
-        /// When the incident began.
-        since: Timestamp,
-        /// When it was over.
+        /// What is over.
+        incident: Incident,
+        /// Since when.
         until: Timestamp,
+        /// Why.
+        end: End,
     },
 }
 
 /// What one webhook was told of one view. An incident of which it heard nothing, since it could not
 /// be reached, is not told to be over.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Told(Option<Open>);
 
 /// An incident that it was told of, and not yet of its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Open {
-    since: Timestamp,
-    until: Option<Timestamp>,
+    incident: Incident,
+    /// When it was over, and why.
+    over: Option<(Timestamp, End)>,
+    /// When it was told last.
     at: Timestamp,
 }
 
 impl Told {
-    /// What to tell now, where the incident that goes on began at `incident`, if there is one.
-    /// Without `repeat`, a firing alert is told once.
+    /// What to tell now, given the incident that goes on, or how the last one ended. Without
+    /// `repeat`, a firing alert is told once.
     pub fn next(
         &mut self,
-        incident: Option<Timestamp>,
+        incident: Result<&Incident, End>,
         repeat: Option<Span>,
         now: Timestamp,
     ) -> Option<Notice> {
         let Some(open) = &mut self.0 else {
-            return incident.map(|since| Notice::Firing { since });
+            return incident.ok().cloned().map(Notice::Firing);
         };
-        let since = open.since;
-        if incident == Some(since) {
+        if incident == Ok(&open.incident) {
             let due = repeat.is_some_and(|repeat| now.0.saturating_sub(open.at.0) >= repeat.0);
-            return due.then_some(Notice::Firing { since });
+            return due.then(|| Notice::Firing(open.incident.clone()));
         }
-        Some(Notice::Resolved { since, until: *open.until.get_or_insert(now) })
+        // A view with an incident of its own was fresh before that began.
+        let end = incident.err().unwrap_or(End::Fresh);
+        let (until, end) = *open.over.get_or_insert((now, end));
+        Some(Notice::Resolved { incident: open.incident.clone(), until, end })
     }
 
     /// Takes down that it was told.
     pub fn delivered(&mut self, notice: Notice, now: Timestamp) {
         self.0 = match notice {
-            Notice::Firing { since } => Some(Open { since, until: None, at: now }),
+            Notice::Firing(incident) => Some(Open { incident, over: None, at: now }),
             Notice::Resolved { .. } => None,
         };
     }
@@ -67,10 +91,11 @@ mod tests {
 
     /// Round by round: the incident that goes on and whether the webhook can be reached; and what
     /// it is told.
-    fn check(repeat: Option<i64>, rounds: &[(Option<i64>, bool, Option<Notice>)]) {
+    fn check(repeat: Option<i64>, rounds: &[(Result<i64, End>, bool, Option<Notice>)]) {
         let mut told = Told::default();
-        for (now, (incident, reachable, expected)) in (0..).map(Timestamp).zip(rounds) {
-            let notice = told.next(incident.map(Timestamp), repeat.map(Span), now);
+        for (now, (began, reachable, expected)) in (0..).map(Timestamp).zip(rounds) {
+            let incident = began.map(incident);
+            let notice = told.next(incident.as_ref().map_err(|end| *end), repeat.map(Span), now);
             assert_eq!(notice, *expected, "round {now:?} of {rounds:?}");
             if let Some(notice) = notice.filter(|_| *reachable) {
                 told.delivered(notice, now);
@@ -78,12 +103,22 @@ mod tests {
         }
     }
 
-    fn firing(since: i64) -> Option<Notice> {
-        Some(Notice::Firing { since: Timestamp(since) })
+    const FRESH: Result<i64, End> = Err(End::Fresh);
+
+    fn incident(since: i64) -> Incident {
+        Incident {
+            since: Timestamp(since),
+            owner: format!("owner at {since}"),
+            team: String::new(),
+        }
     }
 
-    fn resolved(since: i64, until: i64) -> Option<Notice> {
-        Some(Notice::Resolved { since: Timestamp(since), until: Timestamp(until) })
+    fn firing(since: i64) -> Option<Notice> {
+        Some(Notice::Firing(incident(since)))
+    }
+
+    fn resolved(since: i64, until: i64, end: End) -> Option<Notice> {
+        Some(Notice::Resolved { incident: incident(since), until: Timestamp(until), end })
     }
 
     #[test]
@@ -91,13 +126,13 @@ mod tests {
         check(
             None,
             &[
-                (None, true, None),
-                (Some(1), true, firing(1)),
-                (Some(1), true, None),
-                (Some(1), true, None),
-                (None, true, resolved(1, 4)),
-                (None, true, None),
-                (Some(6), true, firing(6)),
+                (FRESH, true, None),
+                (Ok(1), true, firing(1)),
+                (Ok(1), true, None),
+                (Ok(1), true, None),
+                (FRESH, true, resolved(1, 4, End::Fresh)),
+                (FRESH, true, None),
+                (Ok(6), true, firing(6)),
             ],
         );
     }
@@ -107,12 +142,12 @@ mod tests {
         check(
             Some(2),
             &[
-                (Some(0), true, firing(0)),
-                (Some(0), true, None),
-                (Some(0), true, firing(0)),
-                (Some(0), true, None),
-                (None, true, resolved(0, 4)),
-                (None, true, None),
+                (Ok(0), true, firing(0)),
+                (Ok(0), true, None),
+                (Ok(0), true, firing(0)),
+                (Ok(0), true, None),
+                (FRESH, true, resolved(0, 4, End::Fresh)),
+                (FRESH, true, None),
             ],
         );
     }
@@ -122,15 +157,26 @@ mod tests {
         check(
             None,
             &[
-                (Some(0), false, firing(0)),
-                (Some(0), true, firing(0)),
-                (None, false, resolved(0, 2)),
-                (None, false, resolved(0, 2)),
+                (Ok(0), false, firing(0)),
+                (Ok(0), true, firing(0)),
+                (FRESH, false, resolved(0, 2, End::Fresh)),
+                (FRESH, false, resolved(0, 2, End::Fresh)),
                 // Another incident waits until the end of the first is told.
-                (Some(4), true, resolved(0, 2)),
-                (Some(4), true, firing(4)),
+                (Ok(4), true, resolved(0, 2, End::Fresh)),
+                (Ok(4), true, firing(4)),
             ],
         );
-        check(None, &[(Some(0), false, firing(0)), (None, true, None)]);
+        check(None, &[(Ok(0), false, firing(0)), (FRESH, true, None)]);
+        // Why it ended is what it was then.
+        check(
+            None,
+            &[
+                (Ok(0), true, firing(0)),
+                (Err(End::NotWatched), false, resolved(0, 1, End::NotWatched)),
+                (Ok(2), false, resolved(0, 1, End::NotWatched)),
+                (FRESH, true, resolved(0, 1, End::NotWatched)),
+                (FRESH, true, None),
+            ],
+        );
     }
 }

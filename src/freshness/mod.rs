@@ -11,7 +11,7 @@ mod settings;
 mod watch;
 mod webhook;
 
-pub use incident::{Notice, Told};
+pub use incident::{End, Incident, Notice, Told};
 pub use measure::{Measured, Monitor, State};
 pub use settings::{Settings, Shape, Webhook};
 pub use watch::{Round, watch};

@@ -16,7 +16,8 @@ pub struct Settings {
     /// How often is looked.
     #[serde(default = "every", deserialize_with = "interval")]
     pub every: Span,
-    /// How often Alertmanager is told again of an incident that goes on.
+    /// How often Alertmanager is told again of an incident that goes on; no more often than is
+    /// looked.
     #[serde(default = "every", deserialize_with = "interval")]
     pub repeat: Span,
     /// Who is told.
@@ -35,6 +36,11 @@ fn every() -> Span {
 }
 
 impl Settings {
+    /// How often Alertmanager is told in fact: no more often than is looked.
+    pub(super) fn told_every(&self) -> Span {
+        self.every.max(self.repeat)
+    }
+
     /// Whether every webhook has a URL.
     ///
     /// # Errors
@@ -170,6 +176,7 @@ mod tests {
     fn intervals_have_an_end() {
         let settings: Settings = toml::from_str("every = \"5s\"").unwrap();
         assert_eq!((settings.every, settings.repeat), (Span(5_000_000), every()));
+        assert_eq!(settings.told_every(), every());
         let error = toml::from_str::<Settings>("every = \"0s\"").unwrap_err();
         assert!(error.to_string().contains("0s is shorter than 100ms"), "{error}");
     }

@@ -11,7 +11,7 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
-    Measured, Monitor, Settings, Shape, State, Told,
+    End, Incident, Measured, Monitor, Settings, Shape, State, Told,
     measure::in_seconds,
     webhook::{Alert, Receiver},
 };
@@ -75,8 +75,8 @@ struct Watcher<'a> {
     settings: &'a Settings,
     /// The views that have gauges.
     shown: BTreeSet<String>,
-    /// When the incident of a view began that goes on.
-    incidents: BTreeMap<String, Timestamp>,
+    /// The incident of a view that goes on.
+    incidents: BTreeMap<String, Incident>,
     receivers: Vec<(Receiver, BTreeMap<String, Told>)>,
 }
 
@@ -94,9 +94,10 @@ impl<'a> Watcher<'a> {
         // A view that went away, or does not say any more how fresh it should be, has no incident.
         self.incidents.retain(|view, _| views.contains_key(view));
         for (view, measured) in views {
-            match measured {
-                Ok(Measured { state: State::Fresh, .. }) => drop(self.incidents.remove(view)),
-                _ => drop(self.incidents.entry(view.clone()).or_insert(*at)),
+            if let Ok(Measured { state: State::Fresh, .. }) = measured {
+                self.incidents.remove(view);
+            } else if !self.incidents.contains_key(view) {
+                self.incidents.insert(view.clone(), incident(in_force, view, *at));
             }
         }
         let (settings, incidents) = (self.settings, &self.incidents);
@@ -127,10 +128,18 @@ impl Watcher<'_> {
     }
 }
 
+/// The incident of a view that is not fresh from now on.
+fn incident(in_force: &InForce, view: &str, since: Timestamp) -> Incident {
+    let view = in_force.state.definitions.feature_views.get(view);
+    let (owner, team) =
+        view.map(|view| (view.about.owner.clone(), view.about.team.clone())).unwrap_or_default();
+    Incident { since, owner, team }
+}
+
 async fn tell(
     receiver: &Receiver,
     told: &mut BTreeMap<String, Told>,
-    incidents: &BTreeMap<String, Timestamp>,
+    incidents: &BTreeMap<String, Incident>,
     settings: &Settings,
     in_force: &InForce,
     round: &Round,
@@ -140,28 +149,23 @@ async fn tell(
     }
     let repeat = (receiver.shape == Shape::Alertmanager).then_some(settings.repeat);
     let due = |(view, told): (&String, &mut Told)| {
-        let notice = told.next(incidents.get(view).copied(), repeat, round.at)?;
+        let end = || match round.views.contains_key(view) {
+            true => End::Fresh,
+            false => End::NotWatched,
+        };
+        let notice = told.next(incidents.get(view).ok_or_else(end), repeat, round.at)?;
         Some((view.clone(), notice))
     };
     let due: Vec<_> = told.iter_mut().filter_map(due).collect();
     if due.is_empty() {
         return;
     }
-    let gone = Err(crate::error::Error::not_found("it is not watched any more"));
-    let views = &in_force.state.definitions.feature_views;
     let alerts = due.iter().map(|(view, notice)| {
-        let about = views.get(view).map(|view| &view.about);
-        Alert {
-            project: &in_force.project,
-            view,
-            owner: about.map_or("", |about| &about.owner),
-            team: about.map_or("", |about| &about.team),
-            notice: *notice,
-            measured: round.views.get(view).unwrap_or(&gone),
-        }
+        let measured = round.views.get(view);
+        Alert { project: &in_force.project, view, notice, measured }
     });
     let alerts: Vec<_> = alerts.collect();
-    let outcome = match receiver.tell(&alerts, settings.repeat, round.at).await {
+    let outcome = match receiver.tell(&alerts, settings.told_every(), round.at).await {
         Ok(()) => {
             for (view, notice) in due {
                 told.entry(view).or_default().delivered(notice, round.at);
@@ -214,8 +218,15 @@ fn remove_gauges(view: &str) {
 
 #[cfg(test)]
 mod tests {
+    use axum::{Json, Router, routing};
+    use serde_json::Value;
+    use tokio::{
+        net::TcpListener,
+        sync::mpsc::{Receiver, channel},
+    };
+
     use super::*;
-    use crate::{error::Error, metrics::render};
+    use crate::{error::Error, evaluate::testing::in_force, metrics::render};
 
     const VIEW: &str = "view_of_the_gauges";
 
@@ -226,11 +237,8 @@ mod tests {
         lines.map(|line| line.replace("unskew_freshness_", "").replace(VIEW, "v")).collect()
     }
 
-    #[test]
-    fn gauges_are_those_of_the_views_that_there_are() {
-        let settings = Settings::default();
-        let mut watcher = Watcher::new(&settings).unwrap();
-        let measured = Measured {
+    fn stale() -> Result<Measured> {
+        Ok(Measured {
             state: State::Stale,
             reason: None,
             threshold: Span(2_000_000),
@@ -240,8 +248,14 @@ mod tests {
             p95_age: Some(Span(3_000_000)),
             through: None,
             watermark_age: None,
-        };
-        watcher.show(&[(VIEW.to_owned(), Ok(measured))].into());
+        })
+    }
+
+    #[test]
+    fn gauges_are_those_of_the_views_that_there_are() {
+        let settings = Settings::default();
+        let mut watcher = Watcher::new(&settings).unwrap();
+        watcher.show(&[(VIEW.to_owned(), stale())].into());
         let expected = [
             "age_seconds{of=\"max\",view=\"v\"} 3.5",
             "age_seconds{of=\"p95\",view=\"v\"} 3",
@@ -257,5 +271,52 @@ mod tests {
         assert_eq!(shown().len(), expected.len());
         watcher.show(&BTreeMap::new());
         assert_eq!(shown(), [] as [&str; 0]);
+    }
+
+    const MINUTE: i64 = 60_000_000;
+
+    fn spend_of(owner: &str) -> InForce {
+        in_force(&format!(
+            "[feature_view.spend]\nentities = [\"customer\"]\nsource = \"orders\"\n\
+             owner = \"{owner}\"\nfreshness = {{ max_age = \"2s\" }}\nfeatures = {{ amount = \"int64\" }}\n"
+        ))
+    }
+
+    /// An Alertmanager, and what it is told.
+    async fn alertmanager() -> (String, Receiver<Value>) {
+        let (told, posts) = channel(9);
+        let post = async move |Json(post): Json<Value>| told.send(post).await.unwrap();
+        let router = Router::new().route("/api/v2/alerts", routing::post(post));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
+        (url, posts)
+    }
+
+    #[tokio::test]
+    async fn an_alert_is_one_and_the_same_until_it_is_over() {
+        let (url, mut posts) = alertmanager().await;
+        let settings =
+            format!("every = \"5m\"\n[[webhook]]\nshape = \"alertmanager\"\nurl = \"{url}\"");
+        let settings: Settings = toml::from_str(&settings).unwrap();
+        let mut watcher = Watcher::new(&settings).unwrap();
+        let mut check = async |minute: i64, in_force: &InForce, expected: [&str; 3]| {
+            let about = &in_force.state.definitions.feature_views;
+            let views = about.keys().map(|view| (view.clone(), stale())).collect();
+            watcher.take(in_force, &Round { at: Timestamp(minute * MINUTE), views }).await;
+            let post = posts.try_recv().unwrap();
+            let alert = &post[0];
+            assert_eq!(alert["startsAt"], "1970-01-01T00:00:00Z", "minute {minute}");
+            let said =
+                [&alert["labels"]["owner"], &alert["endsAt"], &alert["annotations"]["summary"]];
+            assert_eq!(said, expected, "minute {minute}");
+        };
+        let stale = "feature view spend of shop is stale: it was not fresh";
+        // Whoever looks less often than it should be told again tells as often as it looks.
+        check(0, &spend_of("lin"), ["lin", "1970-01-01T00:20:00Z", stale]).await;
+        // The labels are what names an alert: an owner who comes later is told of the next one.
+        check(5, &spend_of("kim"), ["lin", "1970-01-01T00:25:00Z", stale]).await;
+        let gone = "feature view spend of shop is not watched any more";
+        check(10, &in_force(""), ["lin", "1970-01-01T00:10:00Z", gone]).await;
     }
 }

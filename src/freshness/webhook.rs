@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use reqwest::{Client, Response, StatusCode, Url, header::RETRY_AFTER, redirect::Policy};
 use serde_json::{Value, json};
 
-use super::{Measured, Notice, Shape, Webhook};
+use super::{End, Measured, Notice, Shape, Webhook};
 use crate::{
     error::{Error, Result},
     time::{Span, Timestamp},
@@ -28,16 +28,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const INTERVALS: i64 = 4;
 
 /// A notice of a view.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Alert<'a> {
     pub(super) project: &'a str,
     pub(super) view: &'a str,
-    /// Who answers for the view.
-    pub(super) owner: &'a str,
-    pub(super) team: &'a str,
-    pub(super) notice: Notice,
-    /// What was measured now, or why nothing could be.
-    pub(super) measured: &'a Result<Measured>,
+    pub(super) notice: &'a Notice,
+    /// What was measured now, or why nothing could be; `None` for a view that is not watched.
+    pub(super) measured: Option<&'a Result<Measured>>,
 }
 
 /// A webhook, ready to be posted to.
@@ -62,15 +59,16 @@ impl Receiver {
         Ok(Self { client, url: webhook.url()?, shape: webhook.shape })
     }
 
-    /// Posts alerts in one request, a few times if need be.
+    /// Posts alerts in one request, a few times if need be. One that goes on is told again after
+    /// `interval`.
     pub(super) async fn tell(
         &self,
         alerts: &[Alert<'_>],
-        repeat: Span,
+        interval: Span,
         now: Timestamp,
     ) -> Result<()> {
         let body = match self.shape {
-            Shape::Alertmanager => alertmanager(alerts, repeat, now),
+            Shape::Alertmanager => alertmanager(alerts, interval, now),
             Shape::Slack => slack(alerts),
         };
         let mut pause = PAUSE;
@@ -136,13 +134,12 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// The body of `POST /api/v2/alerts`: a list of alerts, each named by its labels alone.
-fn alertmanager(alerts: &[Alert<'_>], repeat: Span, now: Timestamp) -> Value {
+fn alertmanager(alerts: &[Alert<'_>], interval: Span, now: Timestamp) -> Value {
+    let lapses = Timestamp(now.0.saturating_add(interval.0.saturating_mul(INTERVALS)));
     let alert = |alert: &Alert<'_>| {
-        let (since, until) = match alert.notice {
-            Notice::Firing { since } => {
-                (since, Timestamp(now.0.saturating_add(repeat.0.saturating_mul(INTERVALS))))
-            }
-            Notice::Resolved { since, until } => (since, until),
+        let (incident, until) = match alert.notice {
+            Notice::Firing(incident) => (incident, lapses),
+            Notice::Resolved { incident, until, .. } => (incident, *until),
         };
         let mut labels = json!({
             "alertname": "FeatureViewNotFresh",
@@ -150,15 +147,15 @@ fn alertmanager(alerts: &[Alert<'_>], repeat: Span, now: Timestamp) -> Value {
             "feature_view": alert.view,
             "severity": "warning",
         });
-        for (label, value) in [("owner", alert.owner), ("team", alert.team)] {
+        for (label, value) in [("owner", &incident.owner), ("team", &incident.team)] {
             if !value.is_empty() {
-                labels[label] = value.into();
+                labels[label] = value.as_str().into();
             }
         }
         json!({
             "labels": labels,
             "annotations": { "summary": alert.summary(), "description": alert.details() },
-            "startsAt": since,
+            "startsAt": incident.since,
             "endsAt": until,
         })
     };
@@ -168,12 +165,16 @@ fn alertmanager(alerts: &[Alert<'_>], repeat: Span, now: Timestamp) -> Value {
 /// The body of a post to Slack: a message with a line for each alert.
 fn slack(alerts: &[Alert<'_>]) -> Value {
     let line = |alert: &Alert<'_>| match alert.notice {
-        Notice::Firing { .. } => {
+        Notice::Firing(_) => {
             format!(":rotating_light: {} ({})", alert.summary(), alert.details())
         }
-        Notice::Resolved { since, until } => {
-            let span = Span(until.0.saturating_sub(since.0)).in_whole_seconds();
-            format!(":white_check_mark: {} (after {span})", alert.summary())
+        Notice::Resolved { incident, until, end } => {
+            let mark = match end {
+                End::Fresh => ":white_check_mark:",
+                End::NotWatched => ":no_bell:",
+            };
+            let span = Span(until.0.saturating_sub(incident.since.0)).in_whole_seconds();
+            format!("{mark} {} (after {span})", alert.summary())
         }
     };
     let lines: Vec<String> = alerts.iter().map(line).collect();
@@ -188,23 +189,24 @@ fn escape(text: &str) -> String {
 impl Alert<'_> {
     fn summary(&self) -> String {
         let Self { project, view, .. } = self;
-        match (self.notice, self.measured) {
-            (Notice::Resolved { .. }, _) => {
-                format!("feature view {view} of {project} is fresh again")
+        let said = match (self.notice, self.measured) {
+            (Notice::Resolved { end: End::Fresh, .. }, _) => "is fresh again".to_owned(),
+            (Notice::Resolved { end: End::NotWatched, .. }, _) | (Notice::Firing(_), None) => {
+                "is not watched any more".to_owned()
             }
-            (Notice::Firing { .. }, Ok(measured)) => {
-                let state = measured.state.as_str();
+            (Notice::Firing(_), Some(Ok(measured))) => {
                 let reason = measured.reason.as_deref().unwrap_or("it was not fresh");
-                format!("feature view {view} of {project} is {state}: {reason}")
+                format!("is {}: {reason}", measured.state.as_str())
             }
-            (Notice::Firing { .. }, Err(error)) => {
-                format!("feature view {view} of {project} cannot be measured: {}", error.message())
+            (Notice::Firing(_), Some(Err(error))) => {
+                format!("cannot be measured: {}", error.message())
             }
-        }
+        };
+        format!("feature view {view} of {project} {said}")
     }
 
     fn details(&self) -> String {
-        let Ok(measured) = self.measured else {
+        let Some(Ok(measured)) = self.measured else {
             return "nothing measured".to_owned();
         };
         let shown = |age: Option<Span>| {
@@ -224,7 +226,7 @@ impl Alert<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::freshness::State;
+    use crate::freshness::{Incident, State};
 
     const HOUR: i64 = 3_600_000_000;
 
@@ -242,26 +244,28 @@ mod tests {
         })
     }
 
-    fn alert(notice: Notice, measured: &Result<Measured>) -> Alert<'_> {
-        Alert {
-            project: "shop",
-            view: "spend",
-            owner: "lin@example.com",
-            team: "",
-            notice,
-            measured,
-        }
+    fn alert<'a>(notice: &'a Notice, measured: Option<&'a Result<Measured>>) -> Alert<'a> {
+        Alert { project: "shop", view: "spend", notice, measured }
     }
 
-    const FIRING: Notice = Notice::Firing { since: Timestamp(HOUR) };
+    fn incident() -> Incident {
+        let owner = "lin@example.com".to_owned();
+        Incident { since: Timestamp(HOUR), owner, team: String::new() }
+    }
 
-    const RESOLVED: Notice =
-        Notice::Resolved { since: Timestamp(HOUR), until: Timestamp(2 * HOUR) };
+    fn firing() -> Notice {
+        Notice::Firing(incident())
+    }
+
+    fn resolved(end: End) -> Notice {
+        Notice::Resolved { incident: incident(), until: Timestamp(2 * HOUR), end }
+    }
 
     #[test]
     fn what_alertmanager_takes() {
-        let check = |notice, measured: Result<Measured>, ends: &str, summary: &str| {
-            let body = alertmanager(&[alert(notice, &measured)], Span(HOUR), Timestamp(3 * HOUR));
+        let check = |notice, measured: Option<Result<Measured>>, ends: &str, summary: &str| {
+            let alerts = [alert(&notice, measured.as_ref())];
+            let body = alertmanager(&alerts, Span(HOUR), Timestamp(3 * HOUR));
             let labels = json!({
                 "alertname": "FeatureViewNotFresh", "project": "shop", "feature_view": "spend",
                 "severity": "warning", "owner": "lin@example.com",
@@ -274,21 +278,27 @@ mod tests {
         };
         let stale = measured(State::Stale, Some("rows are older than 1d1h"));
         let summary = "feature view spend of shop is stale: rows are older than 1d1h";
-        check(FIRING, stale, "1970-01-01T07:00:00Z", summary);
+        check(firing(), Some(stale), "1970-01-01T07:00:00Z", summary);
         let failed = Err(Error::unavailable("the store is down"));
         let summary = "feature view spend of shop cannot be measured: the store is down";
-        check(FIRING, failed, "1970-01-01T07:00:00Z", summary);
+        check(firing(), Some(failed), "1970-01-01T07:00:00Z", summary);
         let summary = "feature view spend of shop is fresh again";
-        check(RESOLVED, measured(State::Fresh, None), "1970-01-01T02:00:00Z", summary);
+        let fresh = measured(State::Fresh, None);
+        check(resolved(End::Fresh), Some(fresh), "1970-01-01T02:00:00Z", summary);
+        let summary = "feature view spend of shop is not watched any more";
+        check(resolved(End::NotWatched), None, "1970-01-01T02:00:00Z", summary);
     }
 
     #[test]
     fn what_slack_takes() {
         let stale = measured(State::Stale, Some("a < b & c"));
-        let body = slack(&[alert(FIRING, &stale), alert(RESOLVED, &stale)]);
+        let (firing, fresh, gone) = (firing(), resolved(End::Fresh), resolved(End::NotWatched));
+        let stale = Some(&stale);
+        let body = slack(&[alert(&firing, stale), alert(&fresh, stale), alert(&gone, None)]);
         let text = ":rotating_light: feature view spend of shop is stale: a &lt; b &amp; c \
                     (threshold 1d, oldest of 3 rows 1d2h, 95 % within 1d1h, materialized up to none ago)\n\
-                    :white_check_mark: feature view spend of shop is fresh again (after 1h)";
+                    :white_check_mark: feature view spend of shop is fresh again (after 1h)\n\
+                    :no_bell: feature view spend of shop is not watched any more (after 1h)";
         assert_eq!(body, json!({ "text": text }));
     }
 }
