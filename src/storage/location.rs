@@ -1,7 +1,7 @@
 //! Where something is.
 
 use std::{
-    fmt,
+    fmt, io,
     path::{Component, Path, PathBuf},
 };
 
@@ -71,7 +71,7 @@ impl Location {
     /// # Errors
     /// [`crate::error::Kind::Invalid`] when the path is empty.
     pub fn of_path(path: &Path) -> Result<Self> {
-        Ok(Self::Local(plain(&std::path::absolute(path)?)))
+        Ok(Self::Local(absolute(path)?))
     }
 
     /// What it is in: `s3://bucket`, or `file://`.
@@ -137,7 +137,7 @@ impl Location {
         let Self::Local(path) = self else {
             return self.to_string();
         };
-        let folder = std::path::absolute(folder).map(|folder| plain(&folder));
+        let folder = absolute(folder);
         let below = folder.as_ref().ok().and_then(|folder| path.strip_prefix(folder).ok());
         below.unwrap_or(path).display().to_string()
     }
@@ -178,6 +178,11 @@ pub(crate) fn unescape(text: &str) -> String {
         rest = if byte.is_some() { &tail[2..] } else { tail };
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A path from the root, without `.` and `..`.
+pub(crate) fn absolute(path: &Path) -> io::Result<PathBuf> {
+    std::path::absolute(path).map(|path| plain(&path))
 }
 
 /// A path without `.` and `..`.

@@ -27,7 +27,7 @@ use object_store::{
 pub use draft::Draft;
 pub(crate) use draft::{folder_around, remove_abandoned_drafts};
 pub use location::Location;
-pub(crate) use location::unescape;
+pub(crate) use location::{absolute, unescape};
 pub use settings::StorageSettings;
 
 use crate::{

@@ -12,6 +12,7 @@ use super::{Context, Verdict};
 use crate::{
     error::{Context as _, Error, Result},
     name::{IDENTIFIER_RULE, is_identifier},
+    storage::absolute,
 };
 
 /// Start a crate for a transform, with one function, its test and a case.
@@ -77,9 +78,9 @@ impl New {
     }
 
     fn manifest(&self, name: &str) -> Result<String> {
-        let folder = std::path::absolute(&self.folder)?;
+        let folder = absolute(&self.folder)?;
         let sdk = match &self.sdk {
-            Some(sdk) => Some(std::path::absolute(sdk)?),
+            Some(sdk) => Some(absolute(sdk)?),
             None => folder
                 .ancestors()
                 .map(|above| above.join("sdk/rust"))
@@ -149,3 +150,23 @@ function = "ratio"
 inputs = { part = 1.0, whole = 0.0 }
 outputs = {}
 "#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sdk_is_where_the_crate_looks_for_it() {
+        let check = |folder: &str, sdk: &str, expected: &str| {
+            let (folder, sdk) = (folder.into(), Some(sdk.into()));
+            let new = New { folder, team: "t".to_owned(), sdk };
+            let manifest = new.manifest("ratio").unwrap();
+            let line = manifest.lines().find(|line| line.starts_with("unskew-sdk")).unwrap();
+            assert_eq!(line, format!("unskew-sdk = {{ path = {expected:?} }}"));
+        };
+        check("/r/shop/ratio", "/r/sdk/rust", "../../sdk/rust");
+        check("/r/shop/../ratio", "/r/sdk/rust", "../sdk/rust");
+        check("/r/shop/ratio", "/r/shop/../sdk/./rust", "../../sdk/rust");
+        check("ratio", "../sdk/rust", "../../sdk/rust");
+    }
+}
