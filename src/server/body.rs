@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
+    fmt, slice,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -34,6 +34,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
         refuse_other_types(request.headers())?;
         let bytes = read(request, &app.settings).await?;
         let since = Instant::now();
+        refuse_heavy(&bytes, app.settings.max_body_bytes)?;
         let parsed = serde_json::from_slice(&bytes);
         app.stages.parse.took(since);
         match parsed {
@@ -66,7 +67,7 @@ async fn read(request: Request, settings: &Settings) -> Result<Bytes, Failure> {
     let declared = request.headers().get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if let Some(declared) = declared.filter(|declared| *declared > limit) {
-        return Err(too_large(limit, 0, declared));
+        return Err(too_large(BODY, limit, 0, declared));
     }
     let patience: Duration = settings.body_timeout.into();
     timeout(patience, collect(request.into_body(), limit)).await.unwrap_or_else(|_| {
@@ -88,7 +89,7 @@ async fn collect(body: Body, limit: u64) -> Result<Bytes, Failure> {
         let current = first.len().max(whole.len());
         let requested = (current + piece.len()) as u64;
         if requested > limit {
-            return Err(too_large(limit, current as u64, requested));
+            return Err(too_large(BODY, limit, current as u64, requested));
         }
         // Most bodies come in one piece, which is taken as it is.
         if current == 0 {
@@ -103,10 +104,59 @@ async fn collect(body: Body, limit: u64) -> Result<Bytes, Failure> {
     Ok(if whole.is_empty() { first } else { whole.into() })
 }
 
-fn too_large(limit: u64, current: u64, requested: u64) -> Failure {
-    let error = Error::limit("bytes of the body of a request", limit, current, requested)
-        .with_hint("ask for fewer rows at a time");
+/// What is limited: the body as it comes.
+const BODY: &str = "bytes of the body of a request";
+
+fn too_large(what: &str, limit: u64, current: u64, requested: u64) -> Failure {
+    let error =
+        Error::limit(what, limit, current, requested).with_hint("ask for fewer rows at a time");
     Failure::new(StatusCode::PAYLOAD_TOO_LARGE, &error)
+}
+
+/// A smaller body makes no more than some megabytes, whatever it says.
+const WEIGHED_FROM: usize = 64 << 10;
+
+/// How many bytes the values of a body may take for each that it may have itself.
+const SPREAD: u64 = 4;
+
+/// Refuses a body whose values would take far more memory than it does: a list of digits, or of
+/// short lists, which is next to nothing while it is compressed.
+fn refuse_heavy(body: &[u8], max_body_bytes: u64) -> Result<(), Failure> {
+    let limit = max_body_bytes.saturating_mul(SPREAD);
+    let weight = if body.len() < WEIGHED_FROM { 0 } else { weight(body) };
+    match weight > limit {
+        true => Err(too_large("bytes of memory for the values of a request", limit, 0, weight)),
+        false => Ok(()),
+    }
+}
+
+/// About how many bytes the values of a JSON text take; texts, and the room that long lists have to
+/// spare, are left out. A list with one value has room for four, and so has an object, where each
+/// has a name and a place in an index beside it.
+fn weight(json: &[u8]) -> u64 {
+    let mut values = 1;
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b',' => values += 1,
+            b'[' => values += 4,
+            b'{' => values += 8,
+            b'"' => pass_text(&mut bytes),
+            _ => {}
+        }
+    }
+    values * size_of::<Value>() as u64
+}
+
+/// Goes on behind the text that has begun.
+fn pass_text(bytes: &mut slice::Iter<'_, u8>) {
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => break,
+            b'\\' => drop(bytes.next()),
+            _ => {}
+        }
+    }
 }
 
 /// Columns of JSON values by name, each of them once.
@@ -137,5 +187,74 @@ impl<'de> Visitor<'de> for EachOnce {
             columns.insert(name, values);
         }
         Ok(Columns(columns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: u64 = 1 << 20;
+
+    /// A body of so many bytes that repeats something.
+    fn body(bytes: usize, item: &str) -> Vec<u8> {
+        let items = vec![item; (bytes - 32) / (item.len() + 1)].join(",");
+        format!("{{\"entities\": {{\"a\": [{items}]}}}}").into_bytes()
+    }
+
+    #[test]
+    fn values_that_take_far_more_than_their_body_are_refused() {
+        let check = |bytes: usize, item: &str, refused: bool| {
+            let answer = refuse_heavy(&body(bytes, item), MAX);
+            assert_eq!(answer.is_err(), refused, "{bytes} bytes of {item}: {answer:?}");
+        };
+        let deep = format!("{}0{}", "[".repeat(100), "]".repeat(100));
+        for item in ["0", "\"\"", "[0]", "{}", "{\"\":0}", &deep] {
+            check(MAX as usize, item, true);
+            check(WEIGHED_FROM - 1, item, false);
+        }
+        let text = format!("\"{}\"", "\\\",[{".repeat(1_000));
+        for item in ["0.43599490214200376", "\"1998-01-08T00:00:00Z\"", &text] {
+            check(MAX as usize, item, false);
+        }
+        check(MAX as usize / 2, "123456789", false);
+        let heavy = refuse_heavy(&body(MAX as usize, "0"), MAX).unwrap_err();
+        let (status, message, _) = heavy.told();
+        let told = "bytes of memory for the values of a request over the limit: limit 4194304, \
+            current 0, requested 37749024\nhint: ask for fewer rows at a time";
+        assert_eq!((status, message), (413, told));
+    }
+
+    /// The bytes of a value, without those of texts.
+    fn held(value: &Value) -> usize {
+        size_of::<Value>() + room(value)
+    }
+
+    fn room(value: &Value) -> usize {
+        match value {
+            Value::Array(values) => {
+                let spare = values.capacity() - values.len();
+                let spare = if values.len() < 4 { spare } else { 0 };
+                spare * size_of::<Value>() + values.iter().map(held).sum::<usize>()
+            }
+            Value::Object(map) => {
+                let entry = size_of::<(u64, String, Value)>();
+                let rest = |value| entry + size_of::<usize>() + room(value);
+                map.values().map(rest).sum::<usize>() + (4 - map.len().min(4)) * entry
+            }
+            _ => 0,
+        }
+    }
+
+    #[test]
+    fn no_value_takes_more_than_it_weighs() {
+        let deep = format!("{}0{}", "[".repeat(100), "]".repeat(100));
+        let texts =
+            ["0", "[]", "[0]", "[0,[1,2,3,4,5]]", "{\"a\":0,\"b\":[0]}", "{\"\":{}}", &deep];
+        for text in texts {
+            let value: Value = serde_json::from_str(text).unwrap();
+            let (weight, held) = (weight(text.as_bytes()), held(&value) as u64);
+            assert!(held <= weight, "{text} weighs {weight} and takes {held}");
+        }
     }
 }
