@@ -31,6 +31,7 @@ use super::{
     admission::{Admission, OTHER},
     error::{Cause, panicked},
     meters::RequestMeters,
+    streams::{Answer, Streams},
 };
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -42,9 +43,10 @@ const LONGEST: usize = 128;
 type Gzip = Compression<RequestDecompression<Router>, And<DefaultPredicate, SizeAbove>>;
 
 /// The routes, and what stands before them. This is one service around all of them: a layer of each
-/// route would be cloned and boxed for every request.
+/// route would be cloned and boxed for every request. With the streams of the connection it answers
+/// on, where there are any.
 #[derive(Clone)]
-pub(super) struct Front(Arc<Inner>);
+pub(super) struct Front(Arc<Inner>, Option<Streams>);
 
 struct Inner {
     routes: Router,
@@ -79,7 +81,12 @@ impl Front {
             .layer(RequestDecompressionLayer::new())
             .service(router.clone());
         let meters = RequestMeters::default();
-        Self(Arc::new(Inner { routes: router, gzip, paths, admission, meters }))
+        Self(Arc::new(Inner { routes: router, gzip, paths, admission, meters }), None)
+    }
+
+    /// The same for a connection with these streams.
+    pub(super) fn on(self, streams: Option<Streams>) -> Self {
+        Self(self.0, streams)
     }
 
     async fn answer(self, request: Request<Incoming>) -> Response {
@@ -127,12 +134,14 @@ impl Inner {
 }
 
 impl Service<Request<Incoming>> for Front {
-    type Response = Response;
+    type Response = Response<Answer>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        Box::pin(self.clone().answer(request).map(Ok))
+        let stream = self.1.as_ref().map(Streams::open);
+        let answered = self.clone().answer(request);
+        Box::pin(answered.map(|answer| Ok(answer.map(|body| Answer::new(body, stream)))))
     }
 }
 

@@ -11,6 +11,7 @@ mod model;
 mod routes;
 mod runs;
 mod settings;
+mod streams;
 
 use std::sync::{
     Arc,
