@@ -8,6 +8,8 @@ mod answer;
 mod breaker;
 mod cluster;
 mod connection;
+#[cfg(test)]
+mod fake;
 mod layout;
 mod options;
 mod router;

@@ -58,7 +58,7 @@ struct Sent {
 impl Sent {
     /// Some of the commands, each behind `ASKING` where that is wanted.
     fn some(&self, places: &[usize], asking: bool) -> Bytes {
-        if !asking && places.len() == self.places.len() {
+        if !asking && places.iter().copied().eq(0..self.places.len()) {
             return self.packed.clone();
         }
         let mut some = Vec::new();
@@ -419,5 +419,70 @@ impl Tries {
         sleep(pause.min(LONGEST_PAUSE).mul_f64(share)).await;
         self.made += 1;
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::{
+        super::fake::{Fake, text},
+        *,
+    };
+
+    /// The answer to `CLUSTER SLOTS`.
+    fn slots(ranges: &[(u16, u16, &Address)]) -> String {
+        let range = |(first, last, Address { host, port }): &(u16, u16, &Address)| {
+            format!("*3\r\n:{first}\r\n:{last}\r\n*2\r\n{}:{port}\r\n", text(host))
+        };
+        format!("*{}\r\n{}", ranges.len(), ranges.iter().map(range).collect::<String>())
+    }
+
+    /// Commands to give what keys have.
+    fn get(names: &[String]) -> Commands {
+        let mut commands = Commands::default();
+        for name in names {
+            commands.push(Tag::of(name.as_bytes()), cmd("GET").arg(name));
+        }
+        commands
+    }
+
+    /// A Cluster of two nodes until somebody asks one of them for a key: then a new node has all
+    /// slots. It answers to `GET` with the name of the key.
+    async fn cluster_whose_slots_move() -> Router {
+        let [low, high, new] = [Fake::bind().await, Fake::bind().await, Fake::bind().await];
+        let url = format!("redis+cluster://{}", low.address).parse().unwrap();
+        let addresses = [&low, &high, &new].map(|node| node.address.clone());
+        let has_moved = Arc::new(AtomicBool::new(false));
+        for node in [low, high] {
+            let (has_moved, [low, high, new]) = (Arc::clone(&has_moved), addresses.clone());
+            node.serve(move |words| match (words, has_moved.load(Ordering::Relaxed)) {
+                (["CLUSTER", ..], false) => slots(&[(0, 8191, &low), (8192, 16_383, &high)]),
+                (["CLUSTER", ..], true) => slots(&[(0, 16_383, &new)]),
+                _ => {
+                    has_moved.store(true, Ordering::Relaxed);
+                    format!("-MOVED 0 {new}\r\n")
+                }
+            });
+        }
+        new.serve(|words| text(words[1]));
+        Router::new(RedisOptions::new(url)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_command_has_its_own_answer_when_slots_move() {
+        let names_in = |half: u16| {
+            let names = (0..).map(|id| format!("entity {id}"));
+            names.filter(move |name| Tag::of(name.as_bytes()).slot() / 8192 == half)
+        };
+        // By turns, so that no order of the two nodes is that of the names.
+        let names: Vec<String> =
+            names_in(0).zip(names_in(1)).take(3).flat_map(|(low, high)| [low, high]).collect();
+        let router = cluster_whose_slots_move().await;
+        let answers = router.run(Lane::Read, get(&names)).await.unwrap();
+        let expected: Vec<Answer> =
+            names.into_iter().map(|name| Answer::Text(name.into())).collect();
+        assert_eq!(answers, expected);
     }
 }
