@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use redis::cmd;
-use tokio::sync::Mutex;
 
 use super::{
     answer::Answer,
+    discovery::{Discovery, first},
     layout::{SLOTS, Tag},
     options::{Address, RedisOptions},
     server::{Dialer, Lane, Server, Silence},
@@ -20,8 +20,7 @@ pub(super) struct Cluster {
     options: Arc<RedisOptions>,
     dialer: Arc<Dialer>,
     map: ArcSwap<SlotMap>,
-    /// Held by the one who asks the nodes: when the map was made.
-    refreshing: Mutex<Option<Instant>>,
+    discovery: Discovery,
 }
 
 /// Who has what.
@@ -32,9 +31,13 @@ struct SlotMap {
     owners: Vec<Option<u16>>,
 }
 
+/// The first and last slot of ranges, and their masters.
+type Ranges = Vec<(u16, u16, Address)>;
+
 impl Cluster {
     pub(super) fn new(options: Arc<RedisOptions>, dialer: Arc<Dialer>) -> Self {
-        Self { options, dialer, map: ArcSwap::default(), refreshing: Mutex::default() }
+        let discovery = Discovery::new(&options);
+        Self { options, dialer, map: ArcSwap::default(), discovery }
     }
 
     /// The master of a tag's slot; none, where no node knows of one.
@@ -67,37 +70,31 @@ impl Cluster {
     /// Asks the nodes who has what, unless that was done since `noticed`.
     ///
     /// # Errors
-    /// The silence of the last node that was asked, where none answers.
+    /// The silence of the last node that was asked, where none answers, for all who wanted to know.
     pub(super) async fn refresh(&self, noticed: Instant) -> Result<(), Silence> {
-        let mut refreshed = self.refreshing.lock().await;
-        if refreshed.is_some_and(|refreshed| refreshed >= noticed) {
-            return Ok(());
-        }
-        let known = self.masters();
-        let seeds = self.options.url.addresses.iter().map(|address| self.server(address.clone()));
-        let mut silence = Silence::Lost("there is no node to ask".to_owned());
-        let slots = Bytes::from(cmd("CLUSTER").arg("SLOTS").get_packed_command());
-        for server in known.into_iter().chain(seeds) {
-            let answered = server.send(Lane::Read, slots.clone(), 1).await;
-            match answered.map(|answers| parse(&answers, server.address())) {
-                Ok(Some(ranges)) => {
-                    self.map.store(Arc::new(self.map_of(ranges)));
-                    *refreshed = Some(Instant::now());
-                    return Ok(());
-                }
-                Ok(None) => {
-                    silence = Silence::Lost(format!(
-                        "{} is no node of a Cluster that has its slots",
-                        server.address()
-                    ));
-                }
-                Err(why) => silence = why,
-            }
-        }
-        Err(silence)
+        self.discovery.since(noticed, self.find()).await
     }
 
-    fn map_of(&self, ranges: Vec<(u16, u16, Address)>) -> SlotMap {
+    async fn find(&self) -> Result<(), Silence> {
+        let mut nodes = self.masters();
+        for seed in &self.options.url.addresses {
+            if !nodes.iter().any(|node| node.address() == seed) {
+                nodes.push(self.open(seed.clone()));
+            }
+        }
+        let ranges = first(nodes.into_iter().map(|node| self.ask(node)).collect()).await?;
+        self.map.store(Arc::new(self.map_of(ranges)));
+        Ok(())
+    }
+
+    async fn ask(&self, node: Arc<Server>) -> Result<Ranges, Silence> {
+        let slots = Bytes::from(cmd("CLUSTER").arg("SLOTS").get_packed_command());
+        let answers = node.send(Lane::Read, slots, 1).await?;
+        let none = || format!("{} is no node of a Cluster that has its slots", node.address());
+        parse(&answers, node.address()).ok_or_else(|| Silence::Lost(none()))
+    }
+
+    fn map_of(&self, ranges: Ranges) -> SlotMap {
         let mut map = SlotMap { servers: Vec::new(), owners: vec![None; usize::from(SLOTS)] };
         let mut places: BTreeMap<Address, u16> = BTreeMap::new();
         for (first, last, address) in ranges {
@@ -115,7 +112,7 @@ impl Cluster {
 
 /// The ranges of slots and their masters out of an answer to `CLUSTER SLOTS` by the node at
 /// `asked`; `None` where it is no such, or there is no slot.
-fn parse(answers: &[Answer], asked: &Address) -> Option<Vec<(u16, u16, Address)>> {
+fn parse(answers: &[Answer], asked: &Address) -> Option<Ranges> {
     let [Answer::Array(ranges)] = answers else { return None };
     let range = |range: &Answer| {
         let Answer::Array(range) = range else { return None };

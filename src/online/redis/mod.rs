@@ -8,6 +8,7 @@ mod answer;
 mod breaker;
 mod cluster;
 mod connection;
+mod discovery;
 #[cfg(test)]
 mod fake;
 mod layout;

@@ -424,12 +424,13 @@ impl Tries {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use super::{
         super::fake::{Fake, text},
         *,
     };
+    use crate::error::Kind;
 
     /// The answer to `CLUSTER SLOTS`.
     fn slots(ranges: &[(u16, u16, &Address)]) -> String {
@@ -484,5 +485,74 @@ mod tests {
         let expected: Vec<Answer> =
             names.into_iter().map(|name| Answer::Text(name.into())).collect();
         assert_eq!(answers, expected);
+    }
+
+    #[tokio::test]
+    async fn sentinels_and_nodes_that_do_not_answer_are_asked_once_for_all() {
+        let check = async |scheme: &str, path: &str| {
+            let asked = Arc::new(AtomicUsize::new(0));
+            let mut addresses = Vec::new();
+            for _ in 0..3 {
+                let (silent, asked) = (Fake::bind().await, Arc::clone(&asked));
+                addresses.push(silent.address.to_string());
+                silent.serve(move |_| {
+                    asked.fetch_add(1, Ordering::Relaxed);
+                    String::new()
+                });
+            }
+            let url = format!("{scheme}://{}{path}", addresses.join(",")).parse().unwrap();
+            let mut options = RedisOptions::new(url);
+            options.read_timeout = Duration::from_millis(50);
+            options.breaker_failures = 5;
+            options.breaker_pause = Duration::from_secs(3600);
+            let router = Router::new(options).unwrap();
+            let name = ["a".to_owned()];
+            for read in join_all((0..20).map(|_| router.run(Lane::Read, get(&name)))).await {
+                assert_eq!(read.unwrap_err().kind(), Kind::Unavailable, "{scheme}");
+            }
+            let asked = asked.load(Ordering::Relaxed);
+            assert!(asked <= 5 * 3, "{scheme}: asked {asked} times");
+        };
+        check("redis+sentinel", "/main").await;
+        check("redis+cluster", "").await;
+    }
+
+    /// A sentinel that says that these are the master, one after the other; the last one stays.
+    async fn sentinel(masters: Vec<Address>) -> Address {
+        let (sentinel, asked) = (Fake::bind().await, AtomicUsize::new(0));
+        let address = sentinel.address.clone();
+        sentinel.serve(move |_| {
+            let asked = asked.fetch_add(1, Ordering::Relaxed);
+            let Address { host, port } = &masters[asked.min(masters.len() - 1)];
+            format!("*2\r\n{}{}", text(host), text(&port.to_string()))
+        });
+        address
+    }
+
+    /// A server of this role, whose keys all have that name.
+    async fn server(role: &'static str, name: &'static str) -> Address {
+        let server = Fake::bind().await;
+        let address = server.address.clone();
+        server.serve(move |words| match words {
+            ["HELLO", "2"] => {
+                format!("*4\r\n{}:2\r\n{}{}", text("proto"), text("role"), text(role))
+            }
+            _ => text(name),
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_sentinel_that_does_not_answer_keeps_nobody_waiting() {
+        let (silent, other) = (Fake::bind().await, Fake::bind().await);
+        let knows = sentinel(vec![server("master", "new").await]).await;
+        let sentinels = format!("{},{},{knows}", silent.address, other.address);
+        let mut options =
+            RedisOptions::new(format!("redis+sentinel://{sentinels}/main").parse().unwrap());
+        options.read_timeout = Duration::from_secs(10);
+        let begin = Instant::now();
+        let answers = Router::new(options).unwrap().run(Lane::Read, get(&["a".to_owned()])).await;
+        assert_eq!(answers.unwrap(), [Answer::Text("new".into())]);
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
     }
 }

@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Instant};
 
 use arc_swap::ArcSwapOption;
 use redis::cmd;
-use tokio::sync::Mutex;
 
 use super::{
     answer::Answer,
+    discovery::{Discovery, first},
     options::{Address, RedisOptions},
     server::{Dialer, Lane, Server, Silence},
 };
@@ -21,8 +21,7 @@ pub(super) struct Sentinels {
     /// For the sentinels, and for the master that they name.
     dialers: (Dialer, Arc<Dialer>),
     master: ArcSwapOption<Server>,
-    /// Held by the one who asks the sentinels: when they answered.
-    finding: Mutex<Option<Instant>>,
+    discovery: Discovery,
 }
 
 impl Sentinels {
@@ -36,10 +35,10 @@ impl Sentinels {
         let to_sentinels = Dialer::new(&options, &options.sentinel, 0)?;
         Ok(Self {
             service: service.to_owned(),
+            discovery: Discovery::new(&options),
             options,
             dialers: (to_sentinels, dialer),
             master: ArcSwapOption::empty(),
-            finding: Mutex::default(),
         })
     }
 
@@ -51,24 +50,16 @@ impl Sentinels {
     /// Asks the sentinels who the master is, unless that was done since `noticed`.
     ///
     /// # Errors
-    /// The silence of the last sentinel, where none names a master.
+    /// The silence of the last sentinel, where none names a master, for all who wanted to know.
     pub(super) async fn refresh(&self, noticed: Instant) -> Result<(), Silence> {
-        let mut found = self.finding.lock().await;
-        if found.is_some_and(|found| found >= noticed) {
-            return Ok(());
-        }
-        let mut silence = Silence::Lost("there is no sentinel to ask".to_owned());
-        for sentinel in &self.options.url.addresses {
-            match self.ask(sentinel).await {
-                Ok(master) => {
-                    self.become_master(master);
-                    *found = Some(Instant::now());
-                    return Ok(());
-                }
-                Err(why) => silence = why,
-            }
-        }
-        Err(silence)
+        self.discovery.since(noticed, self.find()).await
+    }
+
+    async fn find(&self) -> Result<(), Silence> {
+        let sentinels = &self.options.url.addresses;
+        let asked = sentinels.iter().map(|sentinel| self.ask(sentinel)).collect();
+        self.become_master(first(asked).await?);
+        Ok(())
     }
 
     fn become_master(&self, address: Address) {
