@@ -35,9 +35,9 @@ struct SlotMap {
 type Ranges = Vec<(u16, u16, Address)>;
 
 impl Cluster {
-    pub(super) fn new(options: Arc<RedisOptions>, dialer: Arc<Dialer>) -> Self {
+    pub(super) fn new(options: Arc<RedisOptions>, dialer: Dialer) -> Self {
         let discovery = Discovery::new(&options);
-        Self { options, dialer, map: ArcSwap::default(), discovery }
+        Self { options, dialer: Arc::new(dialer), map: ArcSwap::default(), discovery }
     }
 
     /// The master of a tag's slot; none, where no node knows of one.

@@ -110,21 +110,17 @@ impl Router {
     pub(super) fn new(options: RedisOptions) -> Result<Self> {
         options.check()?;
         let options = Arc::new(options);
-        let dialer = Arc::new(Dialer::new(&options, &options.credentials, options.url.database)?);
-        let shared = || (Arc::clone(&options), Arc::clone(&dialer));
+        let dialer = Dialer::new(&options, &options.credentials, options.url.database)?;
         let servers = match (&options.url.topology, options.url.addresses.as_slice()) {
             (Topology::Single, [address]) => {
-                Servers::Single(Arc::new(Server::new(address.clone(), dialer, &options)))
+                Servers::Single(Arc::new(Server::new(address.clone(), Arc::new(dialer), &options)))
             }
             (Topology::Single, _) => return Err(Error::invalid("one server has one address")),
             (Topology::Sentinel(service), _) => {
-                let (options, dialer) = shared();
-                Servers::Sentinel(Sentinels::new(service, options, dialer)?)
+                let options = Arc::clone(&options);
+                Servers::Sentinel(Sentinels::new(service, options, dialer.of_masters())?)
             }
-            (Topology::Cluster, _) => {
-                let (options, dialer) = shared();
-                Servers::Cluster(Cluster::new(options, dialer))
-            }
+            (Topology::Cluster, _) => Servers::Cluster(Cluster::new(Arc::clone(&options), dialer)),
         };
         Ok(Self { options, servers })
     }
@@ -554,5 +550,14 @@ mod tests {
         let answers = Router::new(options).unwrap().run(Lane::Read, get(&["a".to_owned()])).await;
         assert_eq!(answers.unwrap(), [Answer::Text("new".into())]);
         assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_master_that_has_become_a_replica_is_not_read() {
+        let masters = vec![server("replica", "old").await, server("master", "new").await];
+        let url = format!("redis+sentinel://{}/main", sentinel(masters).await).parse().unwrap();
+        let router = Router::new(RedisOptions::new(url)).unwrap();
+        let answers = router.run(Lane::Read, get(&["a".to_owned()])).await.unwrap();
+        assert_eq!(answers, [Answer::Text("new".into())]);
     }
 }

@@ -30,14 +30,14 @@ impl Sentinels {
     pub(super) fn new(
         service: &str,
         options: Arc<RedisOptions>,
-        dialer: Arc<Dialer>,
+        to_master: Dialer,
     ) -> Result<Self> {
         let to_sentinels = Dialer::new(&options, &options.sentinel, 0)?;
         Ok(Self {
             service: service.to_owned(),
             discovery: Discovery::new(&options),
             options,
-            dialers: (to_sentinels, dialer),
+            dialers: (to_sentinels, Arc::new(to_master)),
             master: ArcSwapOption::empty(),
         })
     }

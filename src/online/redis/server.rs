@@ -58,10 +58,11 @@ pub(super) struct Dialer {
     write_timeout: Duration,
 }
 
-/// A command that signs in or chooses the database.
+/// A command that signs in, chooses the database or asks for the server's role.
 enum Greeting {
     SignIn(Cmd),
     Choose(Cmd),
+    AskRole(Cmd),
 }
 
 impl std::fmt::Debug for Greeting {
@@ -70,6 +71,7 @@ impl std::fmt::Debug for Greeting {
         f.write_str(match self {
             Self::SignIn(_) => "SignIn(…)",
             Self::Choose(_) => "Choose(…)",
+            Self::AskRole(_) => "AskRole(…)",
         })
     }
 }
@@ -102,6 +104,14 @@ impl Dialer {
         })
     }
 
+    /// The same, for masters alone: a server that was one may have become a replica, which answers
+    /// reads as well, and from then on with what is old.
+    pub(super) fn of_masters(mut self) -> Self {
+        let role = redis::cmd("HELLO").arg(2).to_owned();
+        self.greeting.push(Greeting::AskRole(role));
+        self
+    }
+
     /// Connects and signs in.
     pub(super) async fn connect(&self, address: &Address) -> Result<Connection, Silence> {
         match timeout(self.connect_timeout, self.greet(address)).await {
@@ -117,15 +127,20 @@ impl Dialer {
         let opened = Connection::open(address, self.tls.as_ref()).await;
         let connection = opened.map_err(|error| Silence::Lost(error.to_string()))?;
         for greeting in &self.greeting {
-            let (Greeting::SignIn(command) | Greeting::Choose(command)) = greeting;
+            let (Greeting::SignIn(command)
+            | Greeting::Choose(command)
+            | Greeting::AskRole(command)) = greeting;
             let command = command.get_packed_command().into();
             let answers = self.ask(&connection, Lane::Read, command, 1).await?;
-            if let [Answer::Error(complaint)] = answers.as_slice() {
-                let said = complaint.to_string();
-                return Err(match greeting {
-                    Greeting::SignIn(_) => Silence::Refused(said),
-                    Greeting::Choose(_) => Silence::Lost(said),
-                });
+            match (greeting, answers.as_slice()) {
+                (Greeting::Choose(_), [Answer::Error(said)]) => {
+                    return Err(Silence::Lost(said.to_string()));
+                }
+                (_, [Answer::Error(said)]) => return Err(Silence::Refused(said.to_string())),
+                (Greeting::AskRole(_), [answer]) if !is_master(answer) => {
+                    return Err(Silence::Lost("it is no master".to_owned()));
+                }
+                _ => {}
             }
         }
         Ok(connection)
@@ -151,6 +166,14 @@ impl Dialer {
             Err(_) => Err(Silence::Lost("no answer in time".to_owned())),
         }
     }
+}
+
+/// Whether an answer to `HELLO`, which is names and what they mean by turns, is one of a master.
+fn is_master(answer: &Answer) -> bool {
+    let Answer::Array(parts) = answer else { return false };
+    let is_text = |part: &Answer, text: &str| matches!(part, Answer::Text(part) if part == text);
+    let (facts, _) = parts.as_chunks();
+    facts.iter().any(|[name, fact]| is_text(name, "role") && is_text(fact, "master"))
 }
 
 fn greeting(credentials: &Credentials, database: i64) -> Vec<Greeting> {
