@@ -89,7 +89,8 @@ impl Cluster {
 
     async fn ask(&self, node: Arc<Server>) -> Result<Ranges, Silence> {
         let slots = Bytes::from(cmd("CLUSTER").arg("SLOTS").get_packed_command());
-        let answers = node.send(Lane::Read, slots, 1).await?;
+        let limit = self.options.read_timeout;
+        let answers = node.send(Lane::Read, limit, slots, 1).await?;
         let none = || format!("{} is no node of a Cluster that has its slots", node.address());
         parse(&answers, node.address()).ok_or_else(|| Silence::Lost(none()))
     }

@@ -62,9 +62,11 @@ pub struct RedisOptions {
     pub connect_timeout: Duration,
     /// How long the answer to a read may take.
     pub read_timeout: Duration,
-    /// How long the answer to a write, or to a step of a walk over the keys, may take.
+    /// How long a piece of a write, or a step of a walk over the keys, may take with all its
+    /// repetitions.
     pub write_timeout: Duration,
-    /// How often something is tried before it fails. Reads and writes can both be repeated.
+    /// How often a read is tried before it fails; a write is tried as long as its timeout, of which
+    /// an attempt gets such a share at first. Both can be repeated.
     pub attempts: u32,
     /// After so many failures in a row a server is not asked any more, …
     pub breaker_failures: u32,

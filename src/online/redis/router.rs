@@ -149,7 +149,7 @@ impl Router {
         loop {
             let noticed = Instant::now();
             let mut trouble = None;
-            for (place, outcome) in self.round(lane, &commands, &waiting, noticed).await {
+            for (place, outcome) in self.round(&tries, &commands, &waiting, noticed).await {
                 match outcome {
                     Outcome::Answered(answer) => answers[place] = Some(answer),
                     Outcome::Again(route, why) => {
@@ -185,7 +185,7 @@ impl Router {
         let command = Bytes::from(command.get_packed_command());
         let mut tries = Tries::new(Lane::Bulk, &self.options);
         loop {
-            let why = match server.send(Lane::Bulk, command.clone(), 1).await {
+            let why = match server.send(tries.lane, tries.patience(), command.clone(), 1).await {
                 Ok(answers) => match answers.into_iter().next().map(judge) {
                     Some(Outcome::Answered(answer)) => return Ok(answer),
                     Some(
@@ -230,7 +230,7 @@ impl Router {
     /// Sends each of the waiting commands once.
     async fn round(
         &self,
-        lane: Lane,
+        tries: &Tries,
         commands: &Sent,
         waiting: &[(usize, Route)],
         noticed: Instant,
@@ -239,9 +239,9 @@ impl Router {
             return waiting.iter().map(|(place, _)| (*place, failed(&silence, None))).collect();
         }
         let cluster = match &self.servers {
-            Servers::Single(server) => return all(server, lane, commands, waiting).await,
+            Servers::Single(server) => return all(server, tries, commands, waiting).await,
             Servers::Sentinel(sentinels) => match sentinels.master() {
-                Some(server) => return all(&server, lane, commands, waiting).await,
+                Some(server) => return all(&server, tries, commands, waiting).await,
                 // known() has found one.
                 None => return Vec::new(),
             },
@@ -266,7 +266,7 @@ impl Router {
             }
         }
         let sent = groups.into_iter().map(|((_, asking), (server, places))| async move {
-            let sent = send(&server, lane, commands, &places, asking).await;
+            let sent = send(&server, tries, commands, &places, asking).await;
             places.into_iter().zip(sent).collect::<Vec<_>>()
         });
         outcomes.extend(join_all(sent).await.into_iter().flatten());
@@ -311,26 +311,26 @@ const RESTING: &str = "it failed time and again and is left alone for a moment";
 /// The outcomes of the waiting commands, where one server has every key.
 async fn all(
     server: &Server,
-    lane: Lane,
+    tries: &Tries,
     commands: &Sent,
     waiting: &[(usize, Route)],
 ) -> Vec<(usize, Outcome)> {
     let places: Vec<usize> = waiting.iter().map(|(place, _)| *place).collect();
-    let sent = send(server, lane, commands, &places, false).await;
+    let sent = send(server, tries, commands, &places, false).await;
     places.into_iter().zip(sent).collect()
 }
 
 /// The outcomes of some commands on one server, in their order.
 async fn send(
     server: &Server,
-    lane: Lane,
+    tries: &Tries,
     commands: &Sent,
     places: &[usize],
     asking: bool,
 ) -> Vec<Outcome> {
     let count = if asking { places.len() * 2 } else { places.len() };
-    let sent = server.send(lane, commands.some(places, asking), count).await;
-    let mut answers = match sent {
+    let some = commands.some(places, asking);
+    let mut answers = match server.send(tries.lane, tries.patience(), some, count).await {
         Ok(answers) => answers,
         Err(silence) => return places.iter().map(|_| failed(&silence, Some(server))).collect(),
     };
@@ -344,7 +344,8 @@ async fn send(
         for script in scripts::ALL {
             cmd("SCRIPT").arg("LOAD").arg(script.text).write_packed_command(&mut load);
         }
-        if let Err(silence) = server.send(lane, load.into(), scripts::ALL.len()).await {
+        let (lane, patience, count) = (tries.lane, tries.patience(), scripts::ALL.len());
+        if let Err(silence) = server.send(lane, patience, load.into(), count).await {
             return places.iter().map(|_| failed(&silence, Some(server))).collect();
         }
     }
@@ -392,29 +393,50 @@ fn told(silence: &Silence, server: &Server) -> String {
 /// How often something is tried: a read a few times, since somebody waits for it; a write or a
 /// walk as long as its timeout, so that a server which is started again or replaced is not noticed.
 struct Tries {
+    lane: Lane,
     made: u32,
-    at_least: u32,
-    until: Option<Instant>,
+    attempts: u32,
+    read_timeout: Duration,
+    /// When the time of a write or a walk is up.
+    until: Instant,
 }
 
 impl Tries {
     fn new(lane: Lane, options: &RedisOptions) -> Self {
-        let until = (lane == Lane::Bulk).then(|| Instant::now() + options.write_timeout);
-        Self { made: 1, at_least: options.attempts, until }
+        Self {
+            lane,
+            made: 1,
+            attempts: options.attempts,
+            read_timeout: options.read_timeout,
+            until: Instant::now() + options.write_timeout,
+        }
+    }
+
+    /// How long an answer is waited for now. The first attempts at a write get a share of its time
+    /// each: where a connection was lost without a word, a new one is of use.
+    fn patience(&self) -> Duration {
+        let left = self.until.saturating_duration_since(Instant::now());
+        match self.lane {
+            Lane::Read => self.read_timeout,
+            Lane::Bulk => left / (1 + self.attempts.saturating_sub(self.made)),
+        }
     }
 
     /// Waits before the next try; `false`, at once, where there is to be none.
     async fn pause(&mut self) -> bool {
-        let in_time = self.until.is_some_and(|until| Instant::now() < until);
-        if self.made >= self.at_least && !in_time {
-            return false;
-        }
         let pause = Duration::from_millis(10).saturating_mul(1 << self.made.min(10));
         // Between half and all of it, so that those who failed together do not come back together.
         let share = 0.5 + rand::random::<f64>() / 2.0;
-        sleep(pause.min(LONGEST_PAUSE).mul_f64(share)).await;
-        self.made += 1;
-        true
+        let pause = pause.min(LONGEST_PAUSE).mul_f64(share);
+        let goes_on = match self.lane {
+            Lane::Read => self.made < self.attempts,
+            Lane::Bulk => Instant::now() + pause < self.until,
+        };
+        if goes_on {
+            sleep(pause).await;
+            self.made += 1;
+        }
+        goes_on
     }
 }
 
@@ -559,5 +581,24 @@ mod tests {
         let router = Router::new(RedisOptions::new(url)).unwrap();
         let answers = router.run(Lane::Read, get(&["a".to_owned()])).await.unwrap();
         assert_eq!(answers, [Answer::Text("new".into())]);
+    }
+
+    #[tokio::test]
+    async fn a_write_and_its_repetitions_take_no_longer_than_its_timeout() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (silent, counted) = (Fake::bind().await, Arc::clone(&asked));
+        let url = format!("redis://{}", silent.address).parse().unwrap();
+        silent.serve(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            String::new()
+        });
+        let mut options = RedisOptions::new(url);
+        options.write_timeout = Duration::from_millis(1500);
+        let router = Router::new(options).unwrap();
+        let begin = Instant::now();
+        let written = router.run(Lane::Bulk, get(&["a".to_owned()])).await;
+        assert_eq!(written.unwrap_err().kind(), Kind::Unavailable);
+        assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+        assert!(asked.load(Ordering::Relaxed) > 1, "a lost connection is not waited for");
     }
 }

@@ -9,7 +9,7 @@ use super::{
     answer::Answer,
     discovery::{Discovery, first},
     options::{Address, RedisOptions},
-    server::{Dialer, Lane, Server, Silence},
+    server::{Dialer, Server, Silence, ask},
 };
 use crate::error::Result;
 
@@ -76,11 +76,10 @@ impl Sentinels {
     }
 
     async fn ask(&self, sentinel: &Address) -> Result<Address, Silence> {
-        let dialer = &self.dialers.0;
-        let connection = dialer.connect(sentinel).await?;
+        let connection = self.dialers.0.connect(sentinel).await?;
         let question = cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(&self.service).to_owned();
         let question = question.get_packed_command().into();
-        let answers = dialer.ask(&connection, Lane::Read, question, 1).await?;
+        let answers = ask(&connection, self.options.read_timeout, question, 1).await?;
         let unknown = || format!("sentinel {sentinel} knows no master of {:?}", self.service);
         answers.first().and_then(parse).ok_or_else(|| Silence::Lost(unknown()))
     }

@@ -54,8 +54,6 @@ pub(super) struct Dialer {
     /// What a connection begins with.
     greeting: Vec<Greeting>,
     connect_timeout: Duration,
-    read_timeout: Duration,
-    write_timeout: Duration,
 }
 
 /// A command that signs in, chooses the database or asks for the server's role.
@@ -99,8 +97,6 @@ impl Dialer {
             tls,
             greeting: greeting(credentials, database),
             connect_timeout: options.connect_timeout,
-            read_timeout: options.read_timeout,
-            write_timeout: options.write_timeout,
         })
     }
 
@@ -131,7 +127,7 @@ impl Dialer {
             | Greeting::Choose(command)
             | Greeting::AskRole(command)) = greeting;
             let command = command.get_packed_command().into();
-            let answers = self.ask(&connection, Lane::Read, command, 1).await?;
+            let answers = ask(&connection, self.connect_timeout, command, 1).await?;
             match (greeting, answers.as_slice()) {
                 (Greeting::Choose(_), [Answer::Error(said)]) => {
                     return Err(Silence::Lost(said.to_string()));
@@ -145,26 +141,21 @@ impl Dialer {
         }
         Ok(connection)
     }
+}
 
-    /// Asks on a connection, within the time of its lane.
-    pub(super) async fn ask(
-        &self,
-        connection: &Connection,
-        lane: Lane,
-        commands: Bytes,
-        count: usize,
-    ) -> Result<Vec<Answer>, Silence> {
-        let limit = match lane {
-            Lane::Read => self.read_timeout,
-            Lane::Bulk => self.write_timeout,
-        };
-        match timeout(limit, connection.ask(commands, count)).await {
-            Ok(Ok(answers)) => {
-                answer::parse(&answers, count).map_err(|error| Silence::Lost(error.to_string()))
-            }
-            Ok(Err(why)) => Err(Silence::Lost(why)),
-            Err(_) => Err(Silence::Lost("no answer in time".to_owned())),
+/// Asks on a connection, and waits so long for the answers.
+pub(super) async fn ask(
+    connection: &Connection,
+    limit: Duration,
+    commands: Bytes,
+    count: usize,
+) -> Result<Vec<Answer>, Silence> {
+    match timeout(limit, connection.ask(commands, count)).await {
+        Ok(Ok(answers)) => {
+            answer::parse(&answers, count).map_err(|error| Silence::Lost(error.to_string()))
         }
+        Ok(Err(why)) => Err(Silence::Lost(why)),
+        Err(_) => Err(Silence::Lost("no answer in time".to_owned())),
     }
 }
 
@@ -214,18 +205,20 @@ impl Server {
         &self.address
     }
 
-    /// Sends commands in one piece and gives the answer to each; an error of a command is an
-    /// answer. Where there is no answer, none or some of the commands may have been carried out.
+    /// Sends commands in one piece and gives the answer to each, for which it waits no longer than
+    /// `limit`; an error of a command is an answer. Where there is no answer, none or some of the
+    /// commands may have been carried out.
     pub(super) async fn send(
         &self,
         lane: Lane,
+        limit: Duration,
         commands: Bytes,
         count: usize,
     ) -> Result<Vec<Answer>, Silence> {
         if !self.breaker.allows(self.born.elapsed()) {
             return Err(Silence::Resting);
         }
-        match self.try_to_send(lane, commands, count).await {
+        match self.try_to_send(lane, limit, commands, count).await {
             Ok(answers) => {
                 self.breaker.succeeded();
                 Ok(answers)
@@ -242,6 +235,7 @@ impl Server {
     async fn try_to_send(
         &self,
         lane: Lane,
+        limit: Duration,
         commands: Bytes,
         count: usize,
     ) -> Result<Vec<Answer>, Failure> {
@@ -253,7 +247,7 @@ impl Server {
             Some(connection) => connection,
             None => line.connect(&self.dialer, &self.address).await?,
         };
-        let answers = self.dialer.ask(&connection, lane, commands, count).await;
+        let answers = ask(&connection, limit, commands, count).await;
         answers.map_err(|silence| {
             let is_first = line.drop_connection(&connection);
             // A connection that ended is the failure of all who asked on it; who waited too long

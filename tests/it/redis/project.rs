@@ -41,7 +41,7 @@ fn a_store_that_fails_fails_its_views_alone() {
         "unskew.toml",
         &format!(
             "[project]\nname = \"probe\"\n[stores.near]\nurl = \"{}\"\n\
-             password_env = \"NEAR_PASSWORD\"\nwrite_timeout = \"200ms\"\n",
+             password_env = \"NEAR_PASSWORD\"\nwrite_timeout = \"600ms\"\n",
             server.url()
         ),
     );
