@@ -45,7 +45,7 @@ local written, stale, unchanged, added = 0, 0, 0, 0
 local absent = false
 for i = 2, #KEYS do
   local key, new = KEYS[i], ARGV[i + 1]
-  local old = false
+  local old, is_stored = false, true
   if absent then
     absent = call('HSETNX', key, field, new) == 1
     if not absent then old = call('HGET', key, field) end
@@ -61,18 +61,18 @@ for i = 2, #KEYS do
   elseif #old < 25 or byte(old, 9) > 1 then
     return redis.error_reply('CORRUPT ' .. (i - 2))
   elseif outlives(old, new) then
-    stale = stale + 1
+    stale, is_stored = stale + 1, false
   else
     call('HSET', key, field, new)
     written = written + 1
   end
   if expiring then
-    -- A key that was not there has no expiry yet; that of another is only ever put off, and one
-    -- without stays without: another view's row in it has no ttl.
+    -- A key that was not there has no expiry yet; that of another is only ever put off. One without
+    -- gets one where this row is all it has: otherwise another view's row in it may have no ttl.
     if absent and call('HLEN', key) == 1 then
       call('PEXPIREAT', key, at)
-    else
-      call('PEXPIREAT', key, at, 'GT')
+    elseif call('PEXPIREAT', key, at, 'GT') == 0 and is_stored and call('HLEN', key) == 1 then
+      call('PEXPIREAT', key, at, 'NX')
     end
   elseif persisting then
     call('PERSIST', key)

@@ -311,6 +311,14 @@ async fn rows_expire_with_the_longest_of_their_views() {
     let keeping = RedisStore::new(options).unwrap();
     keeping.write(view("kept"), batch(&[Row::at(2, 1)]), Some(DAY)).await.unwrap();
     assert_eq!(days(2), -1);
+    write("ten", 4, 2, None).await;
+    write("ten", 4, 1, Some(10)).await;
+    assert_eq!(days(4), -1, "not by a row that is stale");
+    write("ten", 4, 2, Some(10)).await;
+    assert_eq!(days(4), 10, "the view has a ttl now, and the key no other row");
+    store.delete(view("for ever"), Rows::All).await.unwrap();
+    write("ten", 3, 1, Some(10)).await;
+    assert_eq!(days(3), 10, "the view without a ttl is gone");
 }
 
 #[tokio::test(flavor = "multi_thread")]
