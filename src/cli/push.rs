@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Context, Verdict, materialize::line};
 use crate::{
     error::{Context as _, Error, Result},
-    materialize::push,
+    materialize::{Target, push},
     time::Timestamp,
 };
 
@@ -32,7 +32,8 @@ impl Push {
         })?;
         let in_force = app.in_force().await?;
         let stores = app.stores()?;
-        let pushed = push(&in_force, &self.target, &rows, Timestamp::now(), &stores).await?;
+        let target = Target::SourceOrView(&self.target);
+        let pushed = push(&in_force, target, &rows, Timestamp::now(), &stores).await?;
         let lines: Vec<String> = pushed.iter().map(|(view, written)| line(view, written)).collect();
         let data: BTreeMap<_, _> =
             pushed.iter().map(|(view, written)| (view, json!(written))).collect();

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 pub use ledger::{Ledger, Ledgers, ReadFile};
 pub use plan::{Plan, PlannedFile, Why};
 pub use prune::{Gone, Leftover, delete_leftover, leftovers};
-pub use push::{Pushed, push};
+pub use push::{Pushed, Target, push};
 pub use run::{CHECKPOINT, Materializer, Progress, Report};
 pub use writer::{EncodedRows, ViewWriter, Written};
 

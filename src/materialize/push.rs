@@ -8,9 +8,9 @@ use arrow::{
 };
 use serde_json::Value;
 
-use super::{ViewWriter, Written};
+use super::{ViewWriter, Written, views};
 use crate::{
-    definition::Source,
+    definition::{FeatureView, Source},
     error::{Error, Result, did_you_mean},
     evaluate::InForce,
     offline::{self, HASH, key_column},
@@ -21,6 +21,16 @@ use crate::{
 
 /// What a push did, view by view.
 pub type Pushed = BTreeMap<String, Written>;
+
+/// What pushed rows are of.
+#[derive(Debug, Clone, Copy)]
+pub enum Target<'a> {
+    /// The source of this name, for every online view that reads it; where there is none, the
+    /// online view of this name.
+    SourceOrView(&'a str),
+    /// The online view of this name, and no other, whatever sources are called.
+    View(&'a str),
+}
 
 /// The names under which the times of pushed rows are understood besides the source's own.
 const EVENT_TIMESTAMP: &str = "event_timestamp";
@@ -38,20 +48,20 @@ const CLOCK_SLACK: Span = Span(5 * 60 * 1_000_000);
 /// not.
 ///
 /// # Errors
-/// [`crate::error::Kind::NotFound`] when `target` is neither a source with online views nor an
-/// online view; [`crate::error::Kind::Invalid`] for columns that are missing, unknown, uneven or
-/// of another type, and for rows without an event time, with one in the future or without an
-/// entity in any view;
-/// [`crate::error::Kind::Transform`] where a view's function fails. Nothing is written then.
+/// [`crate::error::Kind::NotFound`] when there is no such target, as with a source that no online
+/// view reads; [`crate::error::Kind::Invalid`] for a view that is not online, for columns that are
+/// missing, unknown, uneven or of another type, and for rows without an event time, with one in the
+/// future or without an entity in any view; [`crate::error::Kind::Transform`] where a view's
+/// function fails. Nothing is written then.
 /// Those of the store.
 pub async fn push(
     in_force: &InForce,
-    target: &str,
+    target: Target<'_>,
     rows: &BTreeMap<String, Vec<Value>>,
     now: Timestamp,
     stores: &Stores,
 ) -> Result<Pushed> {
-    let (source, views) = views(in_force, target)?;
+    let (source, views) = read_by(in_force, target)?;
     let writer = |name: &str| Ok((name.to_owned(), ViewWriter::new(in_force, name)?));
     let writers = views.into_iter().map(writer).collect::<Result<Vec<_>>>()?;
     let frame = Frame::new(source, &writers, rows)?;
@@ -71,27 +81,35 @@ pub async fn push(
     Ok(pushed)
 }
 
-/// The source that rows are pushed to and the online views that they are for: all of the source
-/// where `target` is one, or the one of that name.
-fn views<'a>(in_force: &'a InForce, target: &str) -> Result<(&'a Source, Vec<&'a str>)> {
+/// The source that rows are pushed to and the online views that they are for.
+fn read_by<'a>(in_force: &'a InForce, target: Target<'_>) -> Result<(&'a Source, Vec<&'a str>)> {
     let definitions = &in_force.state.definitions;
-    let online = || definitions.feature_views.iter().filter(|(_, view)| view.online);
-    let of_source = online().filter(|(_, view)| view.source == target);
-    let mut views: Vec<_> = of_source.collect();
-    if views.is_empty() {
-        views.extend(online().find(|(name, _)| *name == target));
+    let views = match target {
+        Target::View(name) => views(in_force, &[name.to_owned()])?,
+        Target::SourceOrView(name) => named(in_force, name)?,
+    };
+    let source = views.values().next().and_then(|view| definitions.sources.get(&view.source));
+    let source = source.ok_or_else(|| Error::internal("a view without a source"))?;
+    Ok((source, views.into_keys().collect()))
+}
+
+/// The online views that read the source of this name, or the one of this name.
+fn named<'a>(in_force: &'a InForce, name: &str) -> Result<BTreeMap<&'a str, &'a FeatureView>> {
+    let online = views(in_force, &[])?;
+    let mut chosen = online.clone();
+    chosen.retain(|_, view| view.source == name);
+    if chosen.is_empty() {
+        chosen.extend(online.get_key_value(name));
     }
-    let Some((_, first)) = views.first() else {
-        let known = online().flat_map(|(name, view)| [name.as_str(), view.source.as_str()]);
+    if chosen.is_empty() {
+        let known = online.iter().flat_map(|(name, view)| [*name, view.source.as_str()]);
         let known: BTreeSet<&str> = known.collect();
         return Err(Error::not_found(format!(
-            "nothing pushed: {target} is neither a source of online feature views nor one of them"
+            "nothing pushed: {name} is neither a source of online feature views nor one of them"
         ))
-        .with_hint(did_you_mean(target, known)));
-    };
-    let source = definitions.sources.get(&first.source);
-    let source = source.ok_or_else(|| Error::internal("a view without a source"))?;
-    Ok((source, views.into_iter().map(|(name, _)| name.as_str()).collect()))
+        .with_hint(did_you_mean(name, known)));
+    }
+    Ok(chosen)
 }
 
 /// The pushed rows, column by column.

@@ -117,8 +117,12 @@ impl Shop {
     }
 
     async fn push(&self, target: &str, rows: Value) -> Result<Pushed> {
+        self.push_under(VIEWS, Target::SourceOrView(target), rows).await
+    }
+
+    async fn push_under(&self, views: &str, to: Target<'_>, rows: Value) -> Result<Pushed> {
         let rows = serde_json::from_value(rows).unwrap();
-        push(&in_force(VIEWS), target, &rows, PUSHED_AT, &self.stores).await
+        push(&in_force(views), to, &rows, PUSHED_AT, &self.stores).await
     }
 
     /// The feature of customers 1, 2 and 3, as it is served.
@@ -388,6 +392,27 @@ async fn pushed_rows_are_in_every_view_of_the_source() {
 }
 
 #[tokio::test]
+async fn a_view_that_is_called_as_a_source_is_written_alone() {
+    let shop = Shop::new();
+    let views = VIEWS.replace("feature_view.spend", "feature_view.orders");
+    let push = async |target: Target<'_>, rows: Value| {
+        let pushed = shop.push_under(&views, target, rows).await;
+        pushed.map(|pushed| pushed.into_keys().collect()).map_err(|error| error.kind())
+    };
+    // The other view of the source would need a column more.
+    let rows = || json!({"customer_id": [1], "ordered_at": ["1998-01-01"], "amount": [5]});
+    let check = async |target: Target<'_>, expected: Result<&[&str], Kind>| {
+        let pushed: Result<Vec<String>, Kind> = push(target, rows()).await;
+        let expected = expected.map(|views| views.iter().map(|view| (*view).to_owned()).collect());
+        assert_eq!(pushed, expected, "{target:?}");
+    };
+    check(Target::View("orders"), Ok(&["orders"])).await;
+    check(Target::SourceOrView("orders"), Err(Kind::Invalid)).await;
+    check(Target::View("late"), Err(Kind::NotFound)).await;
+    check(Target::View("offline_only"), Err(Kind::Invalid)).await;
+}
+
+#[tokio::test]
 async fn pushes_keep_the_newest_row() {
     let shop = Shop::new();
     let pushed = async |event: &str, created: Value, amount: i64, expected: i64| {
@@ -506,9 +531,8 @@ async fn rows_that_one_view_refuses_are_in_none() {
         "customer_id": [1, 2, 3], "product": ["tea", "tea", "tea"], "amount": [1, 2, 3],
         "ordered_at": ["1998-01-01", "1998-01-01", "1998-01-01"],
     });
-    let rows = serde_json::from_value(rows).unwrap();
-    let error =
-        push(&in_force(&views), "orders", &rows, PUSHED_AT, &shop.stores).await.unwrap_err();
+    let orders = Target::SourceOrView("orders");
+    let error = shop.push_under(&views, orders, rows).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Transform);
     assert_eq!(shop.served("spend:amount").await, json!([null, null, null]));
 }
@@ -538,7 +562,8 @@ async fn a_feature_that_was_added_is_in_every_row_after_the_next_run() {
     };
     let push = async |views: &str, columns: &[&str]| {
         let server = in_force(views);
-        push(&server, "spend", &rows(columns), PUSHED_AT, &shop.stores).await.unwrap()
+        let spend = Target::View("spend");
+        push(&server, spend, &rows(columns), PUSHED_AT, &shop.stores).await.unwrap()
     };
     push(VIEWS, &["amount"]).await;
     let wider = VIEWS.replacen("features = { amount", "features = { note = \"utf8\", amount", 1);

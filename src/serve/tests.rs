@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     error::Kind,
     evaluate::testing::in_force,
-    materialize::push,
+    materialize::{Target, push},
     name::FeatureRef,
     online::{EmbeddedOptions, EmbeddedStore, OnlineStore, UnopenedStore},
     time::Timestamp,
@@ -88,6 +88,7 @@ impl Shop {
         let in_force = in_force(declarations);
         for (target, rows) in pushes {
             let rows = serde_json::from_value(rows.clone()).unwrap();
+            let target = Target::SourceOrView(target);
             push(&in_force, target, &rows, Timestamp(i64::MAX), &(*store).clone().into())
                 .await
                 .unwrap();
@@ -262,7 +263,7 @@ async fn rows_of_another_definition_are_told() {
     let server = in_force(VIEWS);
     push(
         &server,
-        "visits",
+        Target::SourceOrView("visits"),
         &serde_json::from_value(row(2)).unwrap(),
         Timestamp(i64::MAX),
         &(*shop.store).clone().into(),

@@ -430,6 +430,26 @@ fn runs_are_asked_for_over_http() {
 }
 
 #[test]
+fn a_view_that_is_called_as_its_source_is_written_alone() {
+    let project = shop();
+    let other = "[feature_view.spent]\nentities = [\"customer\"]\nsource = \"orders\"\n\
+                 features = { total = { type = \"float64\", column = \"amount\" } }\n";
+    project.write("features/spent.toml", other);
+    project.ok(&["apply"]);
+    let server = project.serve();
+    let rows = json!({"customer_id": [1], "event_timestamp": ["1998-01-07"], "amount": [9.0]});
+    let written = json!({"feature_view_name": "orders", "df": rows});
+    assert_eq!(server.post("/write-to-online-store", &written).0, 200);
+    let asked = json!({
+        "features": ["orders:amount", "spent:total"], "entities": {"customer_id": [1]},
+        "event_time": "1998-01-08",
+    });
+    let (_, answer) = server.post("/get-online-features", &asked);
+    let values = [1, 2].map(|column| answer["results"][column]["values"].clone());
+    assert_eq!(values, [json!([9.0]), json!([null])], "{answer}");
+}
+
+#[test]
 fn a_check_says_what_is_not_there() {
     let project = shop();
     project.ok(&["materialize"]);

@@ -6,9 +6,10 @@ use axum::{Json, extract::State, http::StatusCode};
 use serde_json::Value;
 
 use crate::{
-    definition::{Definitions, FeatureView},
+    definition::Definitions,
     error::{Error, Result},
-    materialize::push as push_rows,
+    materialize::{Target, push as push_rows},
+    serve::FeatureServer,
     server::{
         App, Settings,
         body::JsonBody,
@@ -39,7 +40,9 @@ pub(in crate::server) async fn push(
         );
         return Err(failure(error));
     }
-    let writing = async { write(&app, &body.push_source_name, &body.df.0).await.map_err(failure) };
+    let server = app.live.current();
+    let target = Target::SourceOrView(&body.push_source_name);
+    let writing = async { write(&app, &server, target, &body.df.0).await.map_err(failure) };
     app.admission.in_turn(&app.stages.queue, writing).await?;
     Ok(StatusCode::OK)
 }
@@ -62,25 +65,22 @@ pub(in crate::server) async fn write_to_online_store(
 ) -> Result<Json<()>, Failure> {
     let failure = |error: Error| Failure::of_write(&error, Unknown::FeatureView);
     let server = app.live.current();
-    let definitions = &server.in_force().state.definitions;
     let name = &body.feature_view_name;
-    let rows = match definitions.feature_views.get(name) {
-        Some(view) => source_rows(definitions, view, body.df.0).map_err(failure)?,
-        None => {
-            let names = definitions.feature_views.keys().map(String::as_str);
-            let error = Error::not_found(format!("Feature view {name} does not exist"))
-                .with_hint(crate::error::did_you_mean(name, names));
-            return Err(failure(error));
-        }
-    };
-    let writing = async { write(&app, name, &rows).await.map_err(failure) };
+    let definitions = &server.in_force().state.definitions;
+    let rows = source_rows(definitions, name, body.df.0).map_err(failure)?;
+    let target = Target::View(name);
+    let writing = async { write(&app, &server, target, &rows).await.map_err(failure) };
     app.admission.in_turn(&app.stages.queue, writing).await?;
     Ok(Json(()))
 }
 
-async fn write(app: &App, target: &str, rows: &BTreeMap<String, Vec<Value>>) -> Result<()> {
+async fn write(
+    app: &App,
+    server: &FeatureServer,
+    target: Target<'_>,
+    rows: &BTreeMap<String, Vec<Value>>,
+) -> Result<()> {
     refuse_too_many(&app.settings, rows)?;
-    let server = app.live.current();
     push_rows(server.in_force(), target, rows, Timestamp::now(), server.stores()).await.map(drop)
 }
 
@@ -98,9 +98,12 @@ fn refuse_too_many(settings: &Settings, rows: &BTreeMap<String, Vec<Value>>) -> 
 /// created time, empty where it has none, whether the source has such a column or not.
 fn source_rows(
     definitions: &Definitions,
-    view: &FeatureView,
+    view: &str,
     mut rows: BTreeMap<String, Vec<Value>>,
 ) -> Result<BTreeMap<String, Vec<Value>>> {
+    let Some(view) = definitions.feature_views.get(view) else {
+        return Ok(rows);
+    };
     let source = definitions.sources.get(&view.source);
     let has_created = source.is_some_and(|source| source.created.is_some());
     if !has_created && rows.get("created").is_some_and(|times| times.iter().all(Value::is_null)) {
@@ -109,22 +112,70 @@ fn source_rows(
     if view.transform.is_some() {
         return Ok(rows);
     }
-    for (name, feature) in &view.features {
-        if *name == feature.column {
-            continue;
-        }
-        let Some(values) = rows.remove(name) else {
-            continue;
-        };
-        match rows.get(&feature.column) {
+    // All at once: the name of a feature may be that of another's column.
+    let mut columns = BTreeMap::new();
+    for (name, values) in rows {
+        let column = view.features.get(&name).map_or(&name, |feature| &feature.column);
+        match columns.get(column) {
             Some(other) if *other != values => {
                 return Err(Error::invalid(format!(
-                    "nothing written: \"{name}\" and \"{}\" are one column of the source, and differ",
-                    feature.column
+                    "nothing written: \"{name}\" and another are column \"{column}\" of the \
+                     source, and differ"
                 )));
             }
-            _ => drop(rows.insert(feature.column.clone(), values)),
+            _ => drop(columns.insert(column.clone(), values)),
         }
     }
-    Ok(rows)
+    Ok(columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::evaluate::testing::in_force;
+
+    const VIEWS: &str = r#"
+[feature_view.spend]
+entities = ["customer"]
+source = "orders"
+
+[feature_view.spend.features]
+product = { type = "utf8", column = "note" }
+note = { type = "utf8", column = "product" }
+total = { type = "int64", column = "amount" }
+"#;
+
+    #[test]
+    fn features_go_by_their_names_or_by_their_columns() {
+        let definitions = in_force(VIEWS).state.definitions;
+        let check = |rows: Value, expected: Result<Value, &str>| {
+            let given = serde_json::from_value(rows.clone()).unwrap();
+            let found = source_rows(&definitions, "spend", given);
+            let found = found.map(|rows| json!(rows)).map_err(|error| error.to_string());
+            assert_eq!(found, expected.map_err(ToOwned::to_owned), "{rows}");
+        };
+        check(
+            json!({"customer_id": [1], "total": [7]}),
+            Ok(json!({"customer_id": [1], "amount": [7]})),
+        );
+        check(json!({"amount": [7]}), Ok(json!({"amount": [7]})));
+        check(json!({"amount": [7], "total": [7]}), Ok(json!({"amount": [7]})));
+        check(
+            json!({"amount": [7], "total": [8]}),
+            Err(
+                "nothing written: \"total\" and another are column \"amount\" of the source, and differ",
+            ),
+        );
+        // The names of two features that are the columns of each other.
+        check(
+            json!({"note": ["n"], "product": ["p"]}),
+            Ok(json!({"note": ["p"], "product": ["n"]})),
+        );
+        check(
+            json!({"created": [1], "note": ["n"]}),
+            Ok(json!({"created": [1], "product": ["n"]})),
+        );
+    }
 }
