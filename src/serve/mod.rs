@@ -34,8 +34,8 @@ pub use texts::FeatureTexts;
 use arrow::array::{ArrayRef, Int64Array};
 
 use crate::{
-    definition::retrieval::Wanted,
-    error::{Error, Result},
+    definition::{Definitions, retrieval::Wanted},
+    error::{Context as _, Error, Result},
     evaluate::InForce,
     name::FeatureRef,
     online::{JoinKeys, Lookup, Stores, ViewId},
@@ -70,6 +70,18 @@ const MAX_LISTS: usize = 256;
 
 /// The longest list whose plan is kept: most of a longer one is space, or names that are twice.
 const MAX_LIST_BYTES: usize = 64 << 10;
+
+/// Looks whether there is a store for every online view: the stores are those of the settings when
+/// the process began, and definitions may be newer.
+///
+/// # Errors
+/// [`Kind::NotFound`](crate::error::Kind::NotFound), naming a view and the store that it lacks.
+pub fn check_stores(definitions: &Definitions, stores: &Stores) -> Result<()> {
+    let online = definitions.feature_views.iter().filter(|(_, view)| view.online);
+    online
+        .map(|(name, view)| (name, stores.get(view.store.as_deref())))
+        .try_for_each(|(name, store)| store.map(drop).context(|| format!("feature view {name}")))
+}
 
 impl FeatureServer {
     /// Prepares to serve.

@@ -406,6 +406,13 @@ fn a_new_snapshot_answers_without_a_dropped_request() {
     project.write("features/shop.toml", &changed("13d"));
     project.ok(&["apply"]);
     eventually("the new snapshot answers", || snapshot() == 4);
+
+    // A view moves to a store that the server was not started with.
+    project.write("unskew.toml", &format!("{NAME}[stores.new]\npath = \"new\"\n"));
+    project.write("features/shop.toml", &changed("13d\"\nstore = \"new"));
+    project.ok(&["apply"]);
+    eventually("the failure is seen", || metric(&server, "unskew_reload_failing") == 1.0);
+    assert_eq!(snapshot(), 4);
 }
 
 #[test]

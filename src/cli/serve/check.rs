@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use super::super::{Context, Verdict, table::table};
 use crate::{
     error::{Error, Result},
-    serve::FeatureServer,
+    serve::{FeatureServer, check_stores},
     server::check,
 };
 
@@ -63,6 +63,7 @@ pub(super) async fn run(context: &Context, listen: SocketAddr) -> Result<Verdict
 const PATIENCE: Duration = Duration::from_secs(10);
 
 async fn answering(server: &FeatureServer) -> Result<String> {
+    check_stores(&server.in_force().state.definitions, server.stores())?;
     match server.failing_stores(PATIENCE).await.into_iter().next() {
         Some(error) => Err(error),
         None => Ok("they answer".to_owned()),

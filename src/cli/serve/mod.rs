@@ -14,7 +14,7 @@ use tokio::{net::TcpListener, signal};
 use super::{Context, Verdict};
 use crate::{
     error::{Error, Kind, Result},
-    serve::{FeatureServer, Live},
+    serve::{FeatureServer, Live, check_stores},
     server::Server,
 };
 use background::Background;
@@ -53,6 +53,9 @@ impl Serve {
         let (runtime, registry) = (app.runtime()?, app.registry()?);
         let in_force = Arc::new(app.in_force_in(&runtime, &registry).await?);
         let stores = app.stores()?;
+        if let Err(error) = check_stores(&in_force.state.definitions, &stores) {
+            tracing::warn!(%error, "a view is not served");
+        }
         let live = Arc::new(Live::new(FeatureServer::new(Arc::clone(&in_force), stores.clone())));
         let background = Arc::new(Background::new(Arc::clone(&app))?);
         let settings = app.config.server.clone();

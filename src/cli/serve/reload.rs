@@ -11,7 +11,7 @@ use crate::{
     metrics::{RELOAD_FAILING, RELOAD_FAILURES, RELOADS, SNAPSHOT},
     online::Stores,
     registry::Registry,
-    serve::{FeatureServer, Live},
+    serve::{FeatureServer, Live, check_stores},
     time::Span,
     wasm::Runtime,
 };
@@ -71,6 +71,9 @@ impl Reload {
             return Ok(());
         }
         let sequence = newest.sequence;
+        check_stores(&newest.state.definitions, &self.stores).map_err(|error| {
+            error.with_hint("a store that is new in unskew.toml is there after a restart")
+        })?;
         let in_force = self.app.load(Some(newest), &self.registry, &self.runtime).await?;
         self.live.replace(FeatureServer::new(Arc::new(in_force), self.stores.clone()));
         show(sequence);
