@@ -104,6 +104,16 @@ impl Error {
         self
     }
 
+    /// The same error, told to somebody who did not cause it and can correct nothing: that a store
+    /// is full, or a file of a source is gone, is [`Kind::Unavailable`] to them.
+    #[must_use]
+    pub fn not_the_callers(mut self) -> Self {
+        if matches!(self.kind(), Kind::Invalid | Kind::NotFound | Kind::Conflict | Kind::Limit) {
+            self.0.kind = Kind::Unavailable;
+        }
+        self
+    }
+
     /// What the caller can do.
     pub fn kind(&self) -> Kind {
         self.0.kind

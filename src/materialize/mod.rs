@@ -55,7 +55,11 @@ impl Window {
         }
     }
 
-    fn check(self, now: Timestamp) -> Result<()> {
+    /// Refuses windows that no run reads.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Invalid`] for one that ends after `now` or before it starts.
+    pub fn check(self, now: Timestamp) -> Result<()> {
         let to = self.to();
         if to > now {
             return Err(Error::invalid(format!(

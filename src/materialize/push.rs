@@ -53,7 +53,7 @@ const CLOCK_SLACK: Span = Span(5 * 60 * 1_000_000);
 /// missing, unknown, uneven or of another type, and for rows without an event time, with one in the
 /// future or without an entity in any view; [`crate::error::Kind::Transform`] where a view's
 /// function fails. Nothing is written then.
-/// Those of the store.
+/// Those of the store, which are [`crate::error::Kind::Unavailable`] where it is full or not there.
 pub async fn push(
     in_force: &InForce,
     target: Target<'_>,
@@ -76,7 +76,8 @@ pub async fn push(
     let compute = || writers.into_iter().map(encode).collect::<Result<Vec<_>>>();
     let mut pushed = Pushed::new();
     for (name, rows) in in_force.library.turns().run(&transforms, compute).await? {
-        pushed.insert(name, rows.write(stores).await?);
+        let written = rows.write(stores).await.map_err(Error::not_the_callers)?;
+        pushed.insert(name, written);
     }
     Ok(pushed)
 }

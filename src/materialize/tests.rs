@@ -18,7 +18,7 @@ use crate::{
     error::Kind,
     evaluate::testing::in_force,
     offline::{Places, Resources, Sources, session},
-    online::{EmbeddedOptions, EmbeddedStore, OnlineStore, Rows, Stores, ViewId},
+    online::{EmbeddedOptions, EmbeddedStore, OnlineStore, Rows, Stores, UnopenedStore, ViewId},
     registry::Registry,
     serve::{FeatureServer, Request},
 };
@@ -517,6 +517,28 @@ async fn what_is_wrong_with_a_push_is_said_and_nothing_is_written() {
         "nothing pushed: unknown column \"created\"\nhint: there are: customer_id, ordered_at",
     )
     .await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_store_is_not_wrong_with_the_rows() {
+    let views = VIEWS.replace("[feature_view.spend]\n", "[feature_view.spend]\nstore = \"weak\"\n");
+    let full: Arc<dyn OnlineStore> =
+        Arc::new(UnopenedStore(Error::limit("the map in bytes", 1, 1, 2)));
+    for (named, expected) in [
+        (
+            vec![("weak".to_owned(), full)],
+            "the map in bytes over the limit: limit 1, current 1, requested 2",
+        ),
+        (vec![], "there is no online store weak"),
+    ] {
+        let shop = Shop::new();
+        let stores =
+            Stores::new(Arc::clone(shop.stores.get(None).unwrap()), named.into_iter().collect());
+        let shop = Shop { stores, ..shop };
+        let rows = json!({"customer_id": [1], "ordered_at": ["1998-01-01"], "amount": [5]});
+        let error = shop.push_under(&views, Target::View("spend"), rows).await.unwrap_err();
+        assert_eq!((error.kind(), error.message()), (Kind::Unavailable, expected));
+    }
 }
 
 #[tokio::test]

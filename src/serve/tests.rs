@@ -333,6 +333,35 @@ async fn a_store_that_fails_takes_only_its_views_with_it() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_a_store_is_not_the_callers_mistake() {
+    let declarations =
+        VIEWS.replace("[feature_view.spend]\n", "[feature_view.spend]\nstore = \"weak\"\n");
+    let in_force = Arc::new(in_force(&declarations));
+    let weak = |error: Error| -> Arc<dyn OnlineStore> { Arc::new(UnopenedStore(error)) };
+    let check = async |store: Option<Arc<dyn OnlineStore>>, expected: &str| {
+        let named = store.map(|store| ("weak".to_owned(), store));
+        let stores = Stores::new(weak(Error::internal("x")), named.into_iter().collect());
+        let server = FeatureServer::new(Arc::clone(&in_force), stores);
+        let asked = asked(features(&["spend:total"]), json!({"customer_id": [1]}), 105);
+        let prepared = server.prepare(&asked.wanted, false).unwrap();
+        let Refused { class, error } = server.answer(&prepared, &asked.request).await.unwrap_err();
+        assert_eq!(
+            (class, error.kind(), error.message()),
+            (Class::Failed, Kind::Unavailable, expected)
+        );
+        check_stores(&in_force.state.definitions, server.stores())
+            .map_err(|error| error.message().to_owned())
+    };
+    let full = Error::limit("readers", 1, 1, 2);
+    let found = check(Some(weak(full)), "readers over the limit: limit 1, current 1, requested 2");
+    assert_eq!(found.await, Ok(()));
+    let found = check(Some(weak(Error::invalid("it is no folder"))), "it is no folder");
+    assert_eq!(found.await, Ok(()));
+    let found = check(None, "there is no online store weak").await;
+    assert_eq!(found.unwrap_err(), "feature view spend: there is no online store weak");
+}
+
+#[tokio::test]
 async fn refusals_have_a_class_and_say_what_is_wrong() {
     let shop = shop().await;
     let check = async |wanted: &Wanted, entities: Value, class: Class, expected: &str| {

@@ -209,7 +209,8 @@ impl Prepared {
                 Some((group.store.as_deref(), lookup))
             })
             .collect();
-        let mut found = stores.read(&lookups).await.into_iter();
+        let found = stores.read(&lookups).await.into_iter();
+        let mut found = found.map(|rows| rows.map_err(Error::not_the_callers));
         let rows = groups().map(|(group, keys)| match keys {
             Some(_) => found.next().unwrap_or_else(|| Err(Error::internal("a lookup is lost"))),
             // A view none of whose join keys the request brings has no rows for it, as in Feast.

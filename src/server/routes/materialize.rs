@@ -94,6 +94,7 @@ async fn run(
     let Query(query) =
         query.map_err(|rejection| Failure::invalid(&Error::invalid(rejection.body_text())))?;
     let server = app.live.current();
+    window.check(Timestamp::now()).map_err(failure)?;
     let chosen = views(server.in_force(), &named).map_err(failure)?;
     let chosen: Vec<String> = chosen.into_keys().map(str::to_owned).collect();
     let under_way = app.runs.begin(chosen.clone()).map_err(failure)?;
@@ -114,7 +115,8 @@ async fn run(
         return Ok((StatusCode::ACCEPTED, Json(accepted)).into_response());
     }
     match running.await {
-        Ok(done) => done.map_err(failure)?,
+        // What was asked for is checked above: from here on nothing is the caller's mistake.
+        Ok(done) => done.map_err(|error| failure(error.not_the_callers()))?,
         Err(error) => Err(failure(Error::internal(format!("the run was cut off: {error}"))))?,
     }
     Ok(Json(()).into_response())
