@@ -32,6 +32,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Failure> {
         let path = request.uri().clone();
         refuse_other_types(request.headers())?;
+        refuse_other_codings(request.headers())?;
         let bytes = read(request, &app.settings).await?;
         let since = Instant::now();
         refuse_heavy(&bytes, app.settings.max_body_bytes)?;
@@ -60,6 +61,18 @@ fn refuse_other_types(headers: &HeaderMap) -> Result<(), Failure> {
     let error = Error::invalid(format!("the body's content-type is {essence:?}"))
         .with_hint("send JSON, with content-type: application/json");
     Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, &error))
+}
+
+/// Gzip is undone before a body comes here.
+fn refuse_other_codings(headers: &HeaderMap) -> Result<(), Failure> {
+    match headers.get(header::CONTENT_ENCODING) {
+        Some(coding) if !coding.as_bytes().eq_ignore_ascii_case(b"identity") => {
+            let error = Error::invalid(format!("the body's content-encoding is {coding:?}"))
+                .with_hint("send it as it is, or with content-encoding: gzip");
+            Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, &error))
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn read(request: Request, settings: &Settings) -> Result<Bytes, Failure> {

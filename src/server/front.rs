@@ -11,7 +11,7 @@ use axum::{
     Router,
     body::Body,
     http::{
-        HeaderName, HeaderValue, Request,
+        HeaderMap, HeaderName, HeaderValue, Request,
         header::{ACCEPT_ENCODING, CONTENT_ENCODING},
     },
     response::{IntoResponse as _, Response},
@@ -78,7 +78,8 @@ impl Front {
         let gzip = CompressionLayer::new().quality(CompressionLevel::Fastest);
         let gzip = ServiceBuilder::new()
             .layer(gzip.compress_when(worth_it))
-            .layer(RequestDecompressionLayer::new())
+            // Other codings are refused where bodies are read, in the form of all refusals.
+            .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
             .service(router.clone());
         let meters = RequestMeters::default();
         Self(Arc::new(Inner { routes: router, gzip, paths, admission, meters }), None)
@@ -119,13 +120,14 @@ impl Front {
 
 impl Inner {
     /// Has the request answered, by way of gzip where there is any talk of it.
-    async fn route(&self, request: Request<Incoming>) -> Response {
+    async fn route(&self, mut request: Request<Incoming>) -> Response {
         let is_plain = [ACCEPT_ENCODING, CONTENT_ENCODING]
             .iter()
             .all(|header| !request.headers().contains_key(header));
         let Ok(response) = match is_plain {
             true => self.routes.clone().oneshot(request).await,
             false => {
+                name_gzip(request.headers_mut());
                 self.gzip.clone().oneshot(request).await.map(|response| response.map(Body::new))
             }
         };
@@ -142,6 +144,18 @@ impl Service<Request<Incoming>> for Front {
         let stream = self.1.as_ref().map(Streams::open);
         let answered = self.clone().answer(request);
         Box::pin(answered.map(|answer| Ok(answer.map(|body| Answer::new(body, stream)))))
+    }
+}
+
+/// Gives gzip the one name that decompression knows: by RFC 9110, 8.4.1, it has two, in whatever
+/// case.
+fn name_gzip(headers: &mut HeaderMap) {
+    if let Some(coding) = headers.get_mut(CONTENT_ENCODING)
+        && ["gzip", "x-gzip"]
+            .iter()
+            .any(|name| coding.as_bytes().eq_ignore_ascii_case(name.as_bytes()))
+    {
+        *coding = HeaderValue::from_static("gzip");
     }
 }
 

@@ -203,8 +203,16 @@ fn bodies_may_be_compressed_both_ways_within_the_limits() {
     };
     let (code, body) = (("content-encoding", "gzip"), churn().to_string());
     let plain = send(&server, "/get-online-features", &[JSON], body.as_bytes());
-    let packed = send(&server, "/get-online-features", &[JSON, code], &gzip(body.as_bytes()));
-    assert_eq!((plain.status, &plain.body), (200, &packed.body));
+    for name in ["gzip", "GZIP", "x-gzip"] {
+        let code = ("content-encoding", name);
+        let packed = send(&server, "/get-online-features", &[JSON, code], &gzip(body.as_bytes()));
+        assert_eq!((plain.status, &plain.body), (200, &packed.body), "{name}");
+    }
+    let named = [JSON, ("content-encoding", "Identity")];
+    assert_eq!(send(&server, "/get-online-features", &named, body.as_bytes()).body, plain.body);
+    let other = [JSON, ("content-encoding", "br")];
+    let reply = send(&server, "/get-online-features", &other, body.as_bytes());
+    assert_eq!((reply.status, reply.refusal().contains("\"br\"")), (415, true));
     let bomb = format!("{{\"entities\": {{\"a\": [{}1]}}}}", " ".repeat(10 << 20));
     let reply = send(&server, "/get-online-features", &[JSON, code], &gzip(bomb.as_bytes()));
     assert_eq!(reply.status, 413, "{}", reply.refusal());
