@@ -175,6 +175,22 @@ impl App {
         self.open_sources(in_force, resources, BTreeMap::new(), read).await
     }
 
+    /// The source of a view that is in force, ready to be read. Of each view alone: what is wrong
+    /// with one source keeps nobody from reading another.
+    ///
+    /// # Errors
+    /// Those of [`Sources::open`].
+    pub async fn source_of(
+        &self,
+        in_force: &InForce,
+        resources: &Resources,
+        view: &str,
+    ) -> Result<Sources> {
+        let view = in_force.state.definitions.feature_views.get(view);
+        let source = view.map(|view| view.source.as_str());
+        self.open_sources(in_force, resources, BTreeMap::new(), source).await
+    }
+
     /// Those of the sources of what is in force that are wanted, ready to be read, with the
     /// versions to read of Delta tables.
     ///

@@ -464,6 +464,33 @@ fn a_view_that_is_called_as_its_source_is_written_alone() {
     assert_eq!(values, [json!([9.0]), json!([null])], "{answer}");
 }
 
+/// One team's source does not keep the views of the others from being written, by either way.
+#[test]
+fn a_run_goes_on_where_the_source_of_a_view_is_gone() {
+    let project = shop();
+    let source = "[source.late]\npath = \"late.parquet\"\ntimestamp = \"ordered_at\"\n";
+    let view = "[feature_view.late]\nentities = [\"customer\"]\nsource = \"late\"\n\
+                features = { total = { type = \"float64\", column = \"amount\" } }\n";
+    let spent = view.replace("late", "spent").replace("source = \"spent\"", "source = \"orders\"");
+    std::fs::copy(project.path("orders.parquet"), project.path("late.parquet")).unwrap();
+    project.write("features/late.toml", &format!("{source}{view}{spent}"));
+    project.ok(&["apply"]);
+    std::fs::remove_file(project.path("late.parquet")).unwrap();
+    let server = project.serve();
+    let totals = || {
+        let asked = json!({"features": ["spent:total"], "entities": {"customer_id": [1, 2]}});
+        server.post("/get-online-features", &asked).1["results"][1]["values"].clone()
+    };
+    let run = |body: Value| server.post("/materialize", &body);
+    let named = json!({"disable_event_timestamp": true, "feature_views": ["orders"]});
+    assert_eq!(run(named), (200, Value::Null));
+    assert_eq!(totals(), json!([null, null]));
+    let (status, answer) = run(json!({"disable_event_timestamp": true}));
+    let answer = answer.to_string();
+    assert!(status == 503 && answer.contains("materializing late: "), "{status} {answer}");
+    assert_eq!(totals(), json!([-0.0, 3.5]));
+}
+
 #[test]
 fn a_check_says_what_is_not_there() {
     let project = shop();

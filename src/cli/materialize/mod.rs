@@ -2,8 +2,6 @@
 
 mod watch;
 
-use std::collections::BTreeMap;
-
 use clap::Args;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
@@ -146,12 +144,9 @@ impl Materialize {
 }
 
 impl Project {
-    /// The source of a view as it is now. Of each view alone: what is wrong with one source keeps
-    /// nobody from reading another.
+    /// The source of a view as it is now.
     async fn sources(&self, name: &str) -> Result<Sources> {
-        let view = self.in_force.state.definitions.feature_views.get(name);
-        let source = view.map(|view| view.source.as_str());
-        self.app.open_sources(&self.in_force, &self.resources, BTreeMap::new(), source).await
+        self.app.source_of(&self.in_force, &self.resources, name).await
     }
 
     fn materializer<'a>(&'a self, sources: &'a Sources) -> Materializer<'a> {

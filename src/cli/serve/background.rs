@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     app::App,
-    error::{Error, Result},
+    error::{Context as _, Error, Result},
     materialize::Materializer,
     offline::Resources,
     server::{Job, Jobs},
@@ -78,23 +78,36 @@ impl Jobs for Background {
     }
 }
 
+/// One view is no reason to let the others grow old: the first error is given when all are done.
 async fn run(app: Arc<App>, job: Job) -> Result<()> {
-    let resources = Resources { partitions: THREADS, ..Resources::default() };
-    let sources = app.sources(job.server.in_force(), &resources).await?;
-    let materializer = Materializer {
-        in_force: job.server.in_force(),
-        sources: &sources,
-        stores: job.server.stores(),
-        registry: &app.registry()?,
-    };
+    let mut failed = None;
     for view in &job.views {
-        let report = materializer.run(view, job.window, Timestamp::now(), &|_| ()).await?;
-        tracing::info!(
-            view,
-            rows = report.written.rows,
-            written = report.written.store.written,
-            "materialized"
-        );
+        match materialize(&app, &job, view).await {
+            Ok(()) => {}
+            Err(error) if failed.is_none() => failed = Some(error),
+            Err(error) => tracing::error!(%error, "a view was not materialized"),
+        }
     }
+    failed.map_or(Ok(()), Err)
+}
+
+async fn materialize(app: &App, job: &Job, view: &str) -> Result<()> {
+    let resources = Resources { partitions: THREADS, ..Resources::default() };
+    let run = async {
+        let materializer = Materializer {
+            in_force: job.server.in_force(),
+            sources: &app.source_of(job.server.in_force(), &resources, view).await?,
+            stores: job.server.stores(),
+            registry: &app.registry()?,
+        };
+        materializer.run(view, job.window, Timestamp::now(), &|_| ()).await
+    };
+    let report = run.await.context(|| format!("materializing {view}"))?;
+    tracing::info!(
+        view,
+        rows = report.written.rows,
+        written = report.written.store.written,
+        "materialized"
+    );
     Ok(())
 }
