@@ -164,17 +164,6 @@ impl App {
         InForce::load(&self.config.project.name, snapshot, registry, runtime).await
     }
 
-    /// The sources of what is in force, ready to be read.
-    ///
-    /// # Errors
-    /// Those of [`Sources::open`].
-    pub async fn sources(&self, in_force: &InForce, resources: &Resources) -> Result<Sources> {
-        let definitions = &in_force.state.definitions;
-        let views = definitions.feature_views.values();
-        let read: Vec<&str> = views.map(|view| view.source.as_str()).collect();
-        self.open_sources(in_force, resources, BTreeMap::new(), read).await
-    }
-
     /// The source of a view that is in force, ready to be read. Of each view alone: what is wrong
     /// with one source keeps nobody from reading another.
     ///
