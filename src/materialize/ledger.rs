@@ -34,6 +34,10 @@ pub struct Ledger {
     /// What was stored: [`super::ViewWriter::definition`]. What was stored under another one is
     /// stale, or lacks columns.
     pub definition: Digest,
+    /// How often it was begun anew because another definition may have replaced rows: a run that
+    /// began before does not add to it.
+    #[serde(default)]
+    pub resets: u64,
     /// The watermark: every row with an event time up to here was read. None, where no run has
     /// ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,14 +81,26 @@ impl Ledger {
     /// The ledger of a run that begins with nothing: no file is said to be read. How far the view
     /// was materialized before stays true, if that was by the same definition.
     pub(super) fn begun(definition: Digest, was: Option<&Self>) -> Self {
-        let was = was.filter(|was| was.definition == definition);
+        let same = was.filter(|was| was.definition == definition);
+        let resets = was.map_or(0, |was| was.resets.wrapping_add(u64::from(same.is_none())));
         Self {
             definition,
-            through: was.and_then(|was| was.through),
-            succeeded_at: was.and_then(|was| was.succeeded_at),
+            resets,
+            through: same.and_then(|was| was.through),
+            succeeded_at: same.and_then(|was| was.succeeded_at),
             ttl: None,
             files: Vec::new(),
         }
+    }
+
+    /// What stays of it where another definition may have replaced rows that it speaks of.
+    pub(super) fn reset(&self) -> Self {
+        Self { resets: self.resets.wrapping_add(1), ..Self::begun(self.definition, None) }
+    }
+
+    /// Whether a run that began with `began` may add to it.
+    pub(super) fn goes_on_from(&self, began: &Self) -> bool {
+        (self.definition, self.resets) == (began.definition, began.resets)
     }
 
     /// Whether rows may have left the store that would still be there, had all been written with
@@ -93,10 +109,20 @@ impl Ledger {
         self.ttl.is_some_and(|was| ttl.is_none_or(|now| now.0 > was.0))
     }
 
-    /// Takes down that files were read.
-    pub(super) fn add(&mut self, read: &[ReadFile]) {
+    /// Takes down that files were read up to a moment. One that was read from another moment on is
+    /// left as it is, unless it is said to be read up to there: a run that began from nothing
+    /// meanwhile says so of none.
+    pub(super) fn add(&mut self, group: &[PlannedFile], through: Timestamp) {
+        let is_whole = |planned: &&PlannedFile| {
+            planned.from.is_none_or(|from| {
+                let same = self.files.iter().find(|read| read.file == planned.file);
+                same.is_some_and(|read| read.is_read_up_to(from))
+            })
+        };
+        let read = group.iter().filter(is_whole).map(|planned| ReadFile::of(planned, through));
+        let read: Vec<_> = read.collect();
         self.files.retain(|file| read.iter().all(|read| read.file.path != file.file.path));
-        self.files.extend_from_slice(read);
+        self.files.extend(read);
         self.files.sort_by(|one, other| one.file.path.cmp(&other.file.path));
     }
 
@@ -127,7 +153,7 @@ struct Entry {
 }
 
 /// What a store says of the ledger that speaks of it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Mark {
     sequence: u64,
     id: String,
@@ -177,8 +203,8 @@ impl<'a> Ledgers<'a> {
         }
     }
 
-    /// Writes the ledger that `next` makes of the current one. Where another run was faster, it is
-    /// asked again about what that one wrote.
+    /// Writes the ledger that `next` makes of the current one, and gives it back. Where another run
+    /// was faster, or may have been, `next` is asked again about what that one wrote.
     ///
     /// # Errors
     /// Those of `next`, and of [`Ledgers::current`], but for ledgers that are none: `next` is told
@@ -186,19 +212,26 @@ impl<'a> Ledgers<'a> {
     pub async fn write(
         &mut self,
         mut next: impl FnMut(Result<Option<Ledger>>) -> Result<Ledger>,
-    ) -> Result<()> {
+    ) -> Result<Ledger> {
         for _ in 0..ATTEMPTS {
+            let last = self.registry.last_ledger(&self.key).await?;
             let mark = self.mark().await?;
             let current = match &mark {
                 Some(mark) => self.of(mark).await,
                 None => Ok(None),
             };
             let entry = Entry { format: FORMAT, id: random_id()?, ledger: next(current)? };
-            let last = self.registry.last_ledger(&self.key).await?;
             let sequence = 1 + last.max(self.seen);
-            if self.registry.create_ledger(&self.key, sequence, &entry).await? {
+            // A ledger that was made of an older one must not be named after one that was made of
+            // the same. So of two runs, each shows its ledger before it looks for the other's mark,
+            // and its mark before it looks for the other's ledger: one of them sees the other.
+            let created = self.registry.create_ledger(&self.key, sequence, &entry).await?;
+            if created && self.mark().await? == mark {
                 self.set_mark(&Mark { sequence, id: entry.id }).await?;
-                return self.registry.prune_ledgers(&self.key, sequence).await;
+                if self.registry.last_ledger(&self.key).await? == sequence {
+                    self.registry.prune_ledgers(&self.key, sequence).await?;
+                    return Ok(entry.ledger);
+                }
             }
         }
         Err(Error::conflict(format!(

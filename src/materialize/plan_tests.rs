@@ -1,7 +1,7 @@
 //! Plans: what is read, and why, after whatever was read before.
 
 use super::{
-    Ledger, ReadFile, Window,
+    Ledger, PlannedFile, ReadFile, Window,
     plan::{Plan, Why},
 };
 use crate::{
@@ -32,6 +32,13 @@ fn untold(path: &str) -> InputFile {
 
 fn read(input: &InputFile, through: i64, last: Option<i64>) -> ReadFile {
     ReadFile { file: input.file.clone(), through: Timestamp(through), last: last.map(Timestamp) }
+}
+
+/// To be read from the beginning.
+fn whole(input: &InputFile) -> PlannedFile {
+    let inputs = SourceInputs::Files(vec![input.clone()]);
+    let window = Window::Between(None, Timestamp(99));
+    plan(window, Visible::Event, None, inputs).files.remove(0)
 }
 
 fn ledger(files: Vec<ReadFile>) -> Ledger {
@@ -184,8 +191,8 @@ fn groups_are_as_large_as_they_may_be() {
 fn a_ledger_claims_what_was_read() {
     let (a, b) = (input("a", 1, &[(1, 20)]), input("b", 1, &[(1, 40)]));
     let mut ledger = Ledger::begun(Digest::of("now"), None);
-    ledger.add(&[read(&b, 30, Some(40))]);
-    ledger.add(&[read(&a, 25, Some(20))]);
+    ledger.add(&[whole(&b)], Timestamp(30));
+    ledger.add(&[whole(&a)], Timestamp(25));
     let paths: Vec<String> = ledger.files.iter().map(|read| read.file.path.to_string()).collect();
     assert_eq!(paths, ["a", "b"]);
     // Not all files were read: a run is not at its end.
@@ -194,13 +201,37 @@ fn a_ledger_claims_what_was_read() {
     ledger.finish(&["a", "b"].into(), Timestamp(30), Timestamp(99));
     // The first has no row after 20, so all of its rows up to 30 were read.
     assert_eq!((ledger.through, ledger.succeeded_at), (Some(Timestamp(30)), Some(Timestamp(99))));
-    ledger.add(&[read(&b, 40, Some(40))]);
+    ledger.add(&[whole(&b)], Timestamp(40));
     ledger.finish(&["b"].into(), Timestamp(40), Timestamp(100));
     assert_eq!(ledger.files, [read(&b, 40, Some(40))]);
     assert_eq!(ledger.through, Some(Timestamp(40)));
     let again = Ledger::begun(Digest::of("now"), Some(&ledger));
     assert_eq!((again.through, again.files), (Some(Timestamp(40)), Vec::new()));
-    assert_eq!(Ledger::begun(Digest::of("other"), Some(&ledger)).through, None);
+    assert_eq!(again.resets, 0);
+    let other = Ledger::begun(Digest::of("other"), Some(&ledger));
+    assert_eq!((other.through, other.resets), (None, 1));
+}
+
+#[test]
+fn later_rows_of_a_file_are_claimed_with_those_before_them_or_not_at_all() {
+    let a = input("a", 1, &[(1, 40)]);
+    let check = |was: Option<ReadFile>, expected: Option<ReadFile>| {
+        let mut ledger = ledger(Vec::from_iter(was));
+        let later = PlannedFile { from: Some(Timestamp(20)), ..whole(&a) };
+        ledger.add(&[later], Timestamp(30));
+        assert_eq!(ledger.files, Vec::from_iter(expected));
+    };
+    let now = Some(read(&a, 30, Some(40)));
+    check(Some(read(&a, 20, Some(40))), now.clone());
+    check(Some(read(&a, 25, Some(40))), now.clone());
+    check(Some(read(&a, 19, Some(19))), now);
+    // Another run began from nothing meanwhile: it is at its beginning,
+    check(None, None);
+    // or its end was an earlier one,
+    check(Some(read(&a, 19, Some(40))), Some(read(&a, 19, Some(40))));
+    // or it found another file under this name.
+    let other = read(&input("a", 2, &[(1, 40)]), 20, Some(40));
+    check(Some(other.clone()), Some(other));
 }
 
 #[test]

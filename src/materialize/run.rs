@@ -5,11 +5,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::{task::spawn_blocking, time::interval};
 
-use super::{
-    EncodedRows, Ledger, Ledgers, Plan, PlannedFile, ReadFile, ViewWriter, Window, Written,
-};
+use super::{EncodedRows, Ledger, Ledgers, Plan, PlannedFile, ViewWriter, Window, Written};
 use crate::{
-    digest::Digest,
     error::{Error, Kind, Result},
     evaluate::InForce,
     offline::{LatestRows, Sources, latest_rows},
@@ -84,8 +81,8 @@ impl Materializer<'_> {
     /// # Errors
     /// Those of the sources, of the view's function where its definition says so, of the store and
     /// of the registry; [`crate::error::Kind::Invalid`] for a window that ends after `now` or before
-    /// it starts; [`crate::error::Kind::Conflict`] when the view's definition was changed and another
-    /// run materialized it meanwhile.
+    /// it starts; [`crate::error::Kind::Conflict`] when another run materialized the view under
+    /// another definition meanwhile.
     pub async fn run(
         &self,
         name: &str,
@@ -118,20 +115,23 @@ impl Materializer<'_> {
         let ttl = self.ttl(&writer)?;
         let plan = self.plan_after(ledger.as_ref(), &writer, ttl, window).await?;
         let lacking = ledger.as_ref().is_some_and(|ledger| ledger.may_lack_rows(ttl));
-        let sooner = !lacking && ledger.as_ref().is_some_and(|ledger| ledger.ttl != ttl);
         let whole = matches!(window, Window::Between(None, _));
-        let other = ledger.is_none_or(|ledger| ledger.definition != definition);
-        if whole || other || (lacking && window.is_incremental()) {
+        let anew = whole || (lacking && window.is_incremental());
+        let began = match ledger.filter(|ledger| ledger.definition == definition && !anew) {
+            Some(ledger) => ledger,
             // Whatever becomes of this run, rows of this definition may be there from now on: a run
             // under the definition before must not go on from where it ended. And a run that is to
             // read everything does not leave out what was read before.
-            let begun = |ledger: Result<Option<Ledger>>| {
-                let begun = Ledger::begun(definition, ledger.ok().flatten().as_ref());
-                Ok(Ledger { ttl, ..begun })
-            };
-            ledgers.write(begun).await?;
-        } else if sooner {
-            claim(&mut ledgers, definition, |ledger| ledger.ttl = ttl).await?;
+            None => {
+                let begun = |ledger: Result<Option<Ledger>>| {
+                    let begun = Ledger::begun(definition, ledger.ok().flatten().as_ref());
+                    Ok(Ledger { ttl, ..begun })
+                };
+                ledgers.write(begun).await?
+            }
+        };
+        if began.ttl != ttl && !lacking {
+            claim(&mut ledgers, &began, |ledger| ledger.ttl = ttl).await?;
         }
         let claims = whole || window.is_incremental();
         let mut told = Progress { of: plan.rows(), ..Progress::default() };
@@ -139,21 +139,22 @@ impl Materializer<'_> {
         for group in plan.groups(checkpoint) {
             written += self.read_group(&writer, &plan, group, &mut told, progress).await?;
             if claims {
-                let read = group.iter().map(|planned| ReadFile::of(planned, plan.to));
-                let read: Vec<_> = read.collect();
                 // Of what a run under another ttl writes meanwhile, each leaves to the other.
                 let add = |ledger: &mut Ledger| {
                     if ledger.ttl == ttl {
-                        ledger.add(&read);
+                        ledger.add(group, plan.to);
                     }
                 };
-                claim(&mut ledgers, definition, add).await?;
+                claim(&mut ledgers, &began, add).await?;
             }
         }
-        if claims {
-            let found = plan.found();
-            claim(&mut ledgers, definition, |ledger| ledger.finish(&found, plan.to, now)).await?;
-        }
+        let found = plan.found();
+        let finish = |ledger: &mut Ledger| {
+            if claims {
+                ledger.finish(&found, plan.to, now);
+            }
+        };
+        claim(&mut ledgers, &began, finish).await?;
         Ok(Report { plan, was_through, written })
     }
 
@@ -251,30 +252,31 @@ async fn encode(
     encoded.map_err(|error| Error::internal(format!("features were not computed: {error}")))?
 }
 
-/// Changes the ledger, unless a run under another definition began meanwhile: each of both may have
-/// replaced rows of the other, so that neither can say what is stored.
+/// Changes the ledger that a run began with, unless a run under another definition began meanwhile:
+/// each of both may have replaced rows of the other, so that neither can say what is stored.
 pub(super) async fn claim(
     ledgers: &mut Ledgers<'_>,
-    definition: Digest,
+    began: &Ledger,
     change: impl Fn(&mut Ledger),
 ) -> Result<()> {
-    let mut other = false;
     let next = |current: Result<Option<Ledger>>| {
-        let current = current?.unwrap_or_else(|| Ledger::begun(definition, None));
-        other = current.definition != definition;
-        if other {
-            return Ok(Ledger::begun(current.definition, None));
+        // Where there is none any more, rows were deleted.
+        let mut ledger = current?.unwrap_or_else(|| began.reset());
+        if ledger.definition != began.definition {
+            return Ok(ledger.reset());
         }
-        let mut changed = current;
-        change(&mut changed);
-        Ok(changed)
+        if ledger.goes_on_from(began) {
+            change(&mut ledger);
+        }
+        Ok(ledger)
     };
-    ledgers.write(next).await?;
-    match other {
-        false => Ok(()),
-        true => Err(Error::conflict(
-            "the view's definition was changed, and another run materialized it meanwhile",
-        )
-        .with_hint("run it again: it starts from the beginning, under the definition in force")),
+    match ledgers.write(next).await?.goes_on_from(began) {
+        true => Ok(()),
+        false => {
+            Err(Error::conflict("the view was materialized under another definition meanwhile")
+                .with_hint(
+                    "run it again: it starts from the beginning, under the definition in force",
+                ))
+        }
     }
 }

@@ -1,23 +1,26 @@
 //! Runs, ledgers and pushes, on an embedded store.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use futures::future::join_all;
 use parquet::arrow::ArrowWriter;
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
+use tokio::{runtime::Handle, task::block_in_place};
 
-use super::{run::claim, *};
+use super::{ledger::key, run::claim, *};
 use crate::{
     definition::retrieval::Wanted,
     digest::Digest,
     error::Kind,
     evaluate::testing::in_force,
-    offline::{Places, Resources, Sources, session},
+    offline::{Places, Resources, SourceFile, Sources, session},
     online::{EmbeddedOptions, EmbeddedStore, OnlineStore, Rows, Stores, UnopenedStore, ViewId},
     registry::Registry,
     serve::{FeatureServer, Request},
@@ -320,15 +323,77 @@ async fn a_store_that_loses_rows_while_they_are_written_is_found_out() {
 async fn runs_under_two_definitions_at_once_leave_no_ledger_to_go_on_from() {
     let shop = Shop::new();
     let mut ledgers = Ledgers::new("shop", "spend", &shop.registry, None, shop.store());
-    let (old, new) = (Digest::of("old"), Digest::of("new"));
-    let done = |definition| Ledger { through: Some(NOW), ..Ledger::begun(definition, None) };
+    let begun = |definition: &str| Ledger::begun(Digest::of(definition), None);
+    let done = |ledger: Ledger| Ledger { through: Some(NOW), ..ledger };
     let is_done = |ledger: &mut Ledger| ledger.through = Some(NOW);
-    ledgers.write(|_| Ok(done(new))).await.unwrap();
-    let error = claim(&mut ledgers, old, is_done).await.unwrap_err();
+    let (old, new) = (begun("old"), begun("new"));
+    ledgers.write(|_| Ok(done(new.clone()))).await.unwrap();
+    let anew = Ledger { resets: 1, ..new.clone() };
+    // Neither of both can say what is stored: not the one that finds the other's ledger, and not
+    // the other afterwards.
+    for run in [&old, &new] {
+        let error = claim(&mut ledgers, run, is_done).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Conflict);
+        assert_eq!(ledgers.current().await.unwrap(), Some(anew.clone()));
+    }
+    claim(&mut ledgers, &anew, is_done).await.unwrap();
+    assert_eq!(ledgers.current().await.unwrap(), Some(done(anew.clone())));
+    // Nor one whose ledger was deleted with what it speaks of.
+    shop.registry.delete_ledgers(&key("spend", None)).await.unwrap();
+    let error = claim(&mut ledgers, &anew, is_done).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Conflict);
-    assert_eq!(ledgers.current().await.unwrap(), Some(Ledger::begun(new, None)));
-    claim(&mut ledgers, new, is_done).await.unwrap();
-    assert_eq!(ledgers.current().await.unwrap(), Some(done(new)));
+    assert_eq!(ledgers.current().await.unwrap(), Some(anew.reset()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_is_made_of_what_another_run_wrote_meanwhile() {
+    let shop = Shop::new();
+    let ledgers = || Ledgers::new("shop", "spend", &shop.registry, None, shop.store());
+    let ledger = Ledger { through: Some(NOW), ..Ledger::begun(Digest::of("now"), None) };
+    ledgers().write(|_| Ok(ledger.clone())).await.unwrap();
+    let mut other = Some(ledgers());
+    let slow = |current: Result<Option<Ledger>>| {
+        if let Some(mut other) = other.take() {
+            let reset = async { other.write(|_| Ok(ledger.reset())).await.unwrap() };
+            block_in_place(|| Handle::current().block_on(reset));
+        }
+        Ok(Ledger { succeeded_at: Some(NOW), ..current?.unwrap() })
+    };
+    let written = ledgers().write(slow).await.unwrap();
+    assert_eq!(written, Ledger { succeeded_at: Some(NOW), ..ledger.reset() });
+    assert_eq!(ledgers().current().await.unwrap(), Some(written));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ledgers_that_are_written_at_once_lose_nothing() {
+    for round in 0..5 {
+        let shop = Shop::new();
+        let ledgers = || Ledgers::new("shop", "spend", &shop.registry, None, shop.store());
+        let begun = Ledger::begun(Digest::of("now"), None);
+        ledgers().write(|_| Ok(begun.clone())).await.unwrap();
+        let names: Vec<String> = (0..12).map(|name| name.to_string()).collect();
+        let runs = names.chunks(4).map(async |names| {
+            let mut ledgers = ledgers();
+            for name in names {
+                let file = || SourceFile {
+                    path: name.as_str().into(),
+                    size: 1,
+                    modified: NOW,
+                    etag: None,
+                    hash: None,
+                };
+                let add = |ledger: &mut Ledger| {
+                    ledger.files.retain(|read| read.file != file());
+                    ledger.files.push(ReadFile { file: file(), through: NOW, last: None });
+                };
+                claim(&mut ledgers, &begun, add).await.unwrap();
+            }
+        });
+        join_all(runs).await;
+        let files = ledgers().current().await.unwrap().unwrap().files;
+        let found: BTreeSet<_> = files.iter().map(|read| read.file.path.to_string()).collect();
+        assert_eq!(found, names.into_iter().collect(), "round {round}");
+    }
 }
 
 #[tokio::test]
