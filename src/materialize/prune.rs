@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 
-use super::{DEFAULT_STORE, Ledger, Ledgers, ViewWriter, ledger::key};
+use super::{DEFAULT_STORE, Ledger, Ledgers, ViewWriter, ledger::key, run::claim};
 use crate::{
     definition::FeatureView,
     digest::Digest,
-    error::Result,
+    error::{Error, Result},
     evaluate::InForce,
     online::{FingerprintPrefix, OnlineStore, Rows, Stores, ViewId},
     registry::{LedgerKey, Registry},
@@ -111,12 +111,18 @@ async fn outdated(
 ) -> Result<u64> {
     let mut ledgers = Ledgers::new(&in_force.project, view, registry, store, online);
     let definition = ViewWriter::new(in_force, view)?.definition();
-    let ledger = ledgers.current().await?;
-    let whole = |ledger: Ledger| ledger.definition == definition && ledger.through.is_some();
-    match ledger.is_some_and(whole) {
-        true => online.count(ViewId::of(&in_force.project, view), outdated_by(&definition)).await,
-        false => Ok(0),
+    match whole(&mut ledgers, definition).await? {
+        Some(_) => {
+            online.count(ViewId::of(&in_force.project, view), outdated_by(&definition)).await
+        }
+        None => Ok(0),
     }
+}
+
+/// The ledger of a view that was materialized under a definition.
+async fn whole(ledgers: &mut Ledgers<'_>, definition: Digest) -> Result<Option<Ledger>> {
+    let whole = |ledger: &Ledger| ledger.definition == definition && ledger.through.is_some();
+    Ok(ledgers.current().await?.filter(whole))
 }
 
 fn outdated_by(definition: &Digest) -> Rows {
@@ -145,7 +151,8 @@ async fn lived(
 /// Deletes what is left of a view. Whatever happens meanwhile, no ledger claims rows that are gone.
 ///
 /// # Errors
-/// Those of the store and of the registry; what was not deleted is found again.
+/// Those of the store and of the registry; [`crate::error::Kind::Conflict`] when something else came
+/// into force or was materialized since. What was not deleted is found again.
 pub async fn delete_leftover(
     leftover: &Leftover,
     in_force: &InForce,
@@ -154,15 +161,37 @@ pub async fn delete_leftover(
 ) -> Result<()> {
     let Leftover { view, store, why, .. } = leftover;
     let store = store.as_deref();
+    // To find what is left takes a while.
+    if registry.newest_sequence().await?.is_some_and(|newest| newest != in_force.sequence) {
+        return Err(Error::conflict("other definitions came into force meanwhile")
+            .with_hint("run it again: it looks anew for what is left"));
+    }
     if *why == Gone::Redefined {
-        let definition = ViewWriter::new(in_force, view)?.definition();
-        let rows = outdated_by(&definition);
-        stores.get(store)?.delete(ViewId::of(&in_force.project, view), rows).await?;
-        return Ok(());
+        return delete_outdated(in_force, view, registry, store, &**stores.get(store)?).await;
     }
     if let Ok(online) = stores.get(store) {
         Ledgers::new(&in_force.project, view, registry, store, online.as_ref()).forget().await?;
         online.delete(ViewId::of(&in_force.project, view), Rows::All).await?;
     }
     registry.delete_ledgers(&key(view, store)).await
+}
+
+async fn delete_outdated(
+    in_force: &InForce,
+    view: &str,
+    registry: &Registry,
+    store: Option<&str>,
+    online: &dyn OnlineStore,
+) -> Result<()> {
+    let mut ledgers = Ledgers::new(&in_force.project, view, registry, store, online);
+    let definition = ViewWriter::new(in_force, view)?.definition();
+    let Some(kept) = whole(&mut ledgers, definition).await? else {
+        return Err(Error::conflict("the view was materialized under another definition since")
+            .with_hint("run it again: it looks anew for what is left"));
+    };
+    online.delete(ViewId::of(&in_force.project, view), outdated_by(&definition)).await?;
+    // Rows of a run under another definition, if one began meanwhile, were among those.
+    claim(&mut ledgers, &kept, |_| ()).await.map_err(|error| {
+        error.with_hint("unskew materialize writes anew what may have been deleted with it")
+    })
 }

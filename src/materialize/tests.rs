@@ -1,13 +1,14 @@
 //! Runs, ledgers and pushes, on an embedded store.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use async_trait::async_trait;
 use futures::future::join_all;
 use parquet::arrow::ArrowWriter;
 use serde_json::{Value, json};
@@ -16,14 +17,18 @@ use tokio::{runtime::Handle, task::block_in_place};
 
 use super::{ledger::key, run::claim, *};
 use crate::{
-    definition::retrieval::Wanted,
+    definition::{About, Entity, retrieval::Wanted},
     digest::Digest,
     error::Kind,
     evaluate::testing::in_force,
     offline::{Places, Resources, SourceFile, Sources, session},
-    online::{EmbeddedOptions, EmbeddedStore, OnlineStore, Rows, Stores, UnopenedStore, ViewId},
-    registry::Registry,
+    online::{
+        EmbeddedOptions, EmbeddedStore, Lookup, OnlineStore, ReadRows, RowBatch, Rows, Stores,
+        UnopenedStore, ViewId, WriteReport,
+    },
+    registry::{Registry, Snapshot},
     serve::{FeatureServer, Request},
+    time::Span,
 };
 
 const VIEWS: &str = r#"
@@ -396,6 +401,93 @@ async fn ledgers_that_are_written_at_once_lose_nothing() {
     }
 }
 
+/// Defined otherwise than in [`VIEWS`].
+fn wider() -> String {
+    let wider = VIEWS.replacen("features = { amount", "features = { note = \"utf8\", amount", 1);
+    assert_ne!(wider, VIEWS);
+    wider
+}
+
+#[tokio::test]
+async fn what_came_into_force_since_is_not_pruned() {
+    let shop = Shop::new();
+    shop.write(&ROWS);
+    shop.run(VIEWS, all(30)).await.unwrap();
+    let before = in_force(VIEWS);
+    let refused = async |why, expected: &str| {
+        let leftover = Leftover { view: "spend".to_owned(), store: None, why, rows: Some(1) };
+        let deleted = delete_leftover(&leftover, &before, &shop.stores, &shop.registry).await;
+        let error = deleted.unwrap_err();
+        assert_eq!((error.kind(), error.message()), (Kind::Conflict, expected));
+        let rows = shop.store().count(ViewId::of("shop", "spend"), Rows::All).await.unwrap();
+        assert_eq!(rows, 3, "{expected}");
+    };
+    shop.run(&wider(), all(30)).await.unwrap();
+    refused(Gone::Redefined, "the view was materialized under another definition since").await;
+    for attempt in 0..2 {
+        let entity = Entity { join_keys: BTreeMap::new(), about: About::default() };
+        let next = |newest: Option<&Snapshot>| {
+            let mut state = newest.map(|snapshot| snapshot.state.clone()).unwrap_or_default();
+            state.definitions.entities.insert(format!("entity_{attempt}"), entity.clone());
+            Ok(Some(state))
+        };
+        shop.registry.commit(NOW, next).await.unwrap();
+    }
+    for why in [Gone::Redefined, Gone::Removed] {
+        refused(why, "other definitions came into force meanwhile").await;
+    }
+}
+
+/// A store in which another run begins while rows are deleted.
+#[derive(Debug)]
+struct Meanwhile {
+    store: Arc<dyn OnlineStore>,
+    registry: Registry,
+    begun: Ledger,
+}
+
+#[async_trait]
+impl OnlineStore for Meanwhile {
+    async fn read(&self, lookups: &[Lookup<'_>]) -> Result<Vec<ReadRows>> {
+        self.store.read(lookups).await
+    }
+
+    async fn write(&self, view: ViewId, rows: RowBatch, ttl: Option<Span>) -> Result<WriteReport> {
+        self.store.write(view, rows, ttl).await
+    }
+
+    async fn sample(&self, view: ViewId, limit: usize, seed: u64) -> Result<RowBatch> {
+        self.store.sample(view, limit, seed).await
+    }
+
+    async fn count(&self, view: ViewId, rows: Rows) -> Result<u64> {
+        self.store.count(view, rows).await
+    }
+
+    async fn delete(&self, view: ViewId, rows: Rows) -> Result<u64> {
+        let mut ledgers = Ledgers::new("shop", "spend", &self.registry, None, &*self.store);
+        ledgers.write(|_| Ok(self.begun.clone())).await?;
+        self.store.delete(view, rows).await
+    }
+}
+
+#[tokio::test]
+async fn rows_that_were_pruned_as_they_were_written_are_claimed_by_no_ledger() {
+    let shop = Shop::new();
+    shop.write(&ROWS);
+    shop.run(VIEWS, all(30)).await.unwrap();
+    let begun = Ledger { through: Some(NOW), ..Ledger::begun(Digest::of("other"), None) };
+    let (store, registry) = (Arc::clone(shop.stores.get(None).unwrap()), shop.registry.clone());
+    let stores = Meanwhile { store, registry, begun: begun.clone() }.into();
+    let (view, why) = ("spend".to_owned(), Gone::Redefined);
+    let leftover = Leftover { view, store: None, why, rows: Some(1) };
+    let deleted = delete_leftover(&leftover, &in_force(VIEWS), &stores, &shop.registry).await;
+    assert_eq!(deleted.unwrap_err().kind(), Kind::Conflict);
+    let mut ledgers = Ledgers::new("shop", "spend", &shop.registry, None, shop.store());
+    assert_eq!(ledgers.current().await.unwrap(), Some(begun.reset()));
+    assert_eq!(claim(&mut ledgers, &begun, |_| ()).await.unwrap_err().kind(), Kind::Conflict);
+}
+
 #[tokio::test]
 async fn windows_end_by_now_and_after_they_start() {
     let shop = Shop::new();
@@ -653,8 +745,6 @@ async fn a_feature_that_was_added_is_in_every_row_after_the_next_run() {
         push(&server, spend, &rows(columns), PUSHED_AT, &shop.stores).await.unwrap()
     };
     push(VIEWS, &["amount"]).await;
-    let wider = VIEWS.replacen("features = { amount", "features = { note = \"utf8\", amount", 1);
-    assert_ne!(wider, VIEWS);
-    let pushed = push(&wider, &["amount", "note"]).await;
+    let pushed = push(&wider(), &["amount", "note"]).await;
     assert_eq!(pushed["spend"].store.written, 40);
 }
