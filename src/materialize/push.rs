@@ -6,9 +6,10 @@ use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array},
     datatypes::{DataType as ArrowType, Field as ArrowField, Schema, TimestampMicrosecondType},
 };
+use futures::future::join_all;
 use serde_json::Value;
 
-use super::{ViewWriter, Written, views};
+use super::{EncodedRows, ViewWriter, Written, views};
 use crate::{
     definition::{FeatureView, Source},
     error::{Error, Result, did_you_mean},
@@ -53,7 +54,8 @@ const CLOCK_SLACK: Span = Span(5 * 60 * 1_000_000);
 /// missing, unknown, uneven or of another type, and for rows without an event time, with one in the
 /// future or without an entity in any view; [`crate::error::Kind::Transform`] where a view's
 /// function fails. Nothing is written then.
-/// Those of the store, which are [`crate::error::Kind::Unavailable`] where it is full or not there.
+/// Those of the stores, which are [`crate::error::Kind::Unavailable`] where one is full or not there:
+/// the views are named that were not written; the others were.
 pub async fn push(
     in_force: &InForce,
     target: Target<'_>,
@@ -74,12 +76,27 @@ pub async fn push(
         Ok((name, rows?))
     };
     let compute = || writers.into_iter().map(encode).collect::<Result<Vec<_>>>();
-    let mut pushed = Pushed::new();
-    for (name, rows) in in_force.library.turns().run(&transforms, compute).await? {
-        let written = rows.write(stores).await.map_err(Error::not_the_callers)?;
-        pushed.insert(name, written);
+    let encoded = in_force.library.turns().run(&transforms, compute).await?;
+    write(encoded, stores).await
+}
+
+/// Writes to all views, whichever of their stores fail.
+async fn write(encoded: Vec<(String, EncodedRows)>, stores: &Stores) -> Result<Pushed> {
+    let write = |(name, rows): (String, EncodedRows)| async { (name, rows.write(stores).await) };
+    let (mut pushed, mut failed, mut first) = (Pushed::new(), Vec::new(), None);
+    for (name, written) in join_all(encoded.into_iter().map(write)).await {
+        match written {
+            Ok(written) => drop(pushed.insert(name, written)),
+            Err(error) => {
+                failed.push(name);
+                first.get_or_insert(error.not_the_callers());
+            }
+        }
     }
-    Ok(pushed)
+    match first {
+        None => Ok(pushed),
+        Some(error) => Err(error.context(format!("not pushed to {}", failed.join(", ")))),
+    }
 }
 
 /// The source that rows are pushed to and the online views that they are for.

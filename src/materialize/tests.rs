@@ -716,6 +716,28 @@ async fn rows_that_one_view_refuses_are_in_none() {
     assert_eq!(shop.served("spend:amount").await, json!([null, null, null]));
 }
 
+#[tokio::test]
+async fn a_store_that_fails_keeps_no_other_view_from_pushed_rows() {
+    let views = VIEWS.replace("[feature_view.spend]\n", "[feature_view.spend]\nstore = \"weak\"\n");
+    assert_ne!(views, VIEWS);
+    let (shop, in_force) = (Shop::new(), in_force(&views));
+    let rows = json!({"customer_id": [1], "product": ["tea"], "ordered_at": ["1998-01-01"], "amount": [5]});
+    let rows = serde_json::from_value(rows).unwrap();
+    let well = || Arc::clone(shop.stores.get(None).unwrap());
+    let down = || Arc::new(UnopenedStore(Error::unavailable("down"))) as Arc<dyn OnlineStore>;
+    let check = async |default, weak, missing: &str, written: &str| {
+        let stores = Stores::new(default, [("weak".to_owned(), weak)].into());
+        let error = push(&in_force, Target::SourceOrView("orders"), &rows, PUSHED_AT, &stores)
+            .await
+            .unwrap_err();
+        assert_eq!((error.kind(), error.message()), (Kind::Unavailable, missing));
+        let count = shop.store().count(ViewId::of("shop", written), Rows::All).await.unwrap();
+        assert_eq!(count, 1, "{missing}");
+    };
+    check(down(), well(), "not pushed to pairs: down", "spend").await;
+    check(well(), down(), "not pushed to spend: down", "pairs").await;
+}
+
 #[test]
 fn reports_add_up_and_keep_a_few_examples() {
     let written = |rows, examples: &[&str]| Written {
