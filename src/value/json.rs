@@ -173,11 +173,9 @@ fn parse(values: &[Value], data_type: DataType) -> RowResult<ArrayRef> {
             each(
                 values,
                 data_type,
-                |value| items(value, float),
+                |value| items(value, float32),
                 |value| {
-                    builder.append_option(
-                        value.map(|items| items.into_iter().map(|x| Some(x as f32))),
-                    );
+                    builder.append_option(value.map(|items| items.into_iter().map(Some)));
                 },
             )?;
             Arc::new(builder.finish())
@@ -241,9 +239,13 @@ fn not_of(value: &Value, data_type: DataType) -> Error {
             "a timestamp is written \"1997-06-30T12:00:00Z\" with up to six fraction digits, \
              or as a number of seconds since 1970",
         ),
-        _ if data_type.item().is_some() => error.with_hint("a list has no null items"),
+        _ if has_null(value) => error.with_hint("a list has no null items"),
         _ => error,
     }
+}
+
+fn has_null(value: &Value) -> bool {
+    value.as_array().is_some_and(|items| items.contains(&Value::Null))
 }
 
 fn boolean(value: &Value) -> Option<bool> {
@@ -372,6 +374,11 @@ mod tests {
         check(json!("true"), DataType::Boolean, json!(true));
         check(json!([1.0, 2]), DataType::ListFloat64, json!([1.0, 2.0]));
         check(json!([]), DataType::ListUtf8, json!([]));
+        check(
+            json!(["Infinity", "NaN", 3e38, "2.5"]),
+            DataType::ListFloat32,
+            json!(["Infinity", "NaN", f64::from(3e38_f32), 2.5]),
+        );
         check(json!(1), DataType::Timestamp, json!("1970-01-01T00:00:01Z"));
         check(json!("1997-06-30"), DataType::Timestamp, json!("1997-06-30T00:00:00Z"));
     }
@@ -393,6 +400,13 @@ mod tests {
             json!([1, null]),
             DataType::ListInt64,
             "row 1: [1,null] is not a value of type list<int64>",
+        );
+        // There is a nearest float for each of them, and for the first it is infinity.
+        check(json!(1e39), DataType::Float32, "row 1: 1e+39 is not a value of type float32");
+        check(
+            json!([1.5, 1e39]),
+            DataType::ListFloat32,
+            "row 1: [1.5,1e+39] is not a value of type list<float32>",
         );
         check(
             json!(i64::MAX),
