@@ -4,9 +4,11 @@
 
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Float64Array};
+
 use super::{
     bindings::v1,
-    testing::{Guest, component},
+    testing::{Guest, component, map_float64},
     tests::{check_failure, f, ints, load},
     *,
 };
@@ -54,6 +56,32 @@ mod at_the_start {
     #[test]
     fn it_does_not_end() {
         refused(&with("(func $s (loop $l (br $l))) (start $s)"), TOO_LATE);
+    }
+
+    /// Instructions are looked at here, which are given out as time is.
+    #[test]
+    fn it_takes_what_the_call_may_take() {
+        let turns = "(global.set $kept (f64.const 1000)) (loop $again
+            (global.set $kept (f64.sub (global.get $kept) (f64.const 1)))
+            (br_if $again (f64.gt (global.get $kept) (f64.const 0))))";
+        let guest = map_float64(&format!("(block (result f64) {turns} (f64.const 7))"));
+        let bytes = guest.with(&format!("(func $s {turns}) (start $s)")).component();
+        let x: ArrayRef = Arc::new(Float64Array::from(vec![7.0]));
+        let within = |instructions| {
+            let runtime = Runtime::new(Limits::default(), None).unwrap();
+            runtime.strict(instructions).unwrap().load(&bytes).unwrap()
+        };
+        let call = |transform: &Transform| transform.call(0, &[], std::slice::from_ref(&x), 1);
+        let both = call(&within(1_000_000)).unwrap().instructions.unwrap();
+        assert_eq!(call(&within(both)).unwrap().columns, [Arc::clone(&x)]);
+        let error = call(&within(both * 3 / 4)).unwrap_err();
+        assert!(error.message().ends_with("it did not end within its instructions"), "{error}");
+        // A trial calls the instance again, and each time it has as much.
+        let transform = within(both);
+        let mut trial = transform.trial(Nan::Canonical).unwrap();
+        for _ in 0..9 {
+            trial.call(0, &[], std::slice::from_ref(&x), 1).unwrap();
+        }
     }
 
     #[test]

@@ -107,11 +107,11 @@ impl Sandbox {
         let slot = host.slots.take();
         let mut store = Store::new(&host.engine, Allowance::new(limits));
         store.limiter(|allowance| allowance);
-        host.allow(&mut store, limits.deadline, 0)?;
+        host.allow(&mut store, limits.deadline)?;
         let instance = linked.instances.instantiate(&mut store);
         let functions = instance.and_then(|it| linked.exports.of_instance(&mut store, it));
         let functions = functions.map_err(|error| not_started(&error, limits))?;
-        Ok(Opened { host, limits, functions, store, stopped: None, _slot: slot })
+        Ok(Opened { host, limits, functions, store, used: false, stopped: None, _slot: slot })
     }
 }
 
@@ -122,18 +122,23 @@ pub(super) struct Opened<'a> {
     functions: Functions<'a>,
     // Before the slot: the pool has the instance back when the slot is free.
     store: Store<Allowance>,
+    used: bool,
     stopped: Option<Stop>,
     _slot: Slot<'a>,
 }
 
 impl Opened<'_> {
-    /// Calls the instance, with time, instructions and room for the answer as for a first call.
+    /// Calls the instance. The first call has what its start left of time and instructions, any
+    /// other as much as both.
     pub(super) fn call<R>(
         &mut self,
         output_bytes: u64,
         call: impl FnOnce(&Functions<'_>, &mut Store<Allowance>) -> wasmtime::Result<R>,
     ) -> Result<Called<R>> {
-        self.host.allow(&mut self.store, self.limits.deadline, output_bytes)?;
+        if std::mem::replace(&mut self.used, true) {
+            self.host.allow(&mut self.store, self.limits.deadline)?;
+        }
+        self.store.set_hostcall_fuel(usize::try_from(output_bytes).unwrap_or(usize::MAX));
         let answer = call(&self.functions, &mut self.store).map_err(|error| {
             self.stopped = Stop::of(&error);
             ended(&error, self.limits, output_bytes)
@@ -149,10 +154,9 @@ impl Opened<'_> {
 }
 
 impl Host {
-    /// What a guest may use from here on.
-    fn allow(&self, store: &mut Store<Allowance>, deadline: Span, output_bytes: u64) -> Result<()> {
+    /// The time and the instructions that a guest may use from here on.
+    fn allow(&self, store: &mut Store<Allowance>, deadline: Span) -> Result<()> {
         store.set_epoch_deadline(deadline_ticks(deadline));
-        store.set_hostcall_fuel(usize::try_from(output_bytes).unwrap_or(usize::MAX));
         match self.mode {
             Mode::Standard => Ok(()),
             Mode::Strict { instructions } => {
@@ -161,7 +165,7 @@ impl Host {
         }
     }
 
-    /// What it has used of its instructions, where they are counted.
+    /// What it has used of its instructions since, where they are counted.
     fn instructions(&self, store: &Store<Allowance>) -> Result<Option<u64>> {
         match self.mode {
             Mode::Standard => Ok(None),
