@@ -3,7 +3,7 @@
 use super::{
     Budget,
     purity::Tried,
-    subject::{Given, Subject},
+    subject::{Given, Profile, Subject},
 };
 use crate::{
     error::Result,
@@ -11,7 +11,7 @@ use crate::{
     value::{Cell, DataType, Field, Row, show_row},
 };
 
-/// Rows in the call that a row's own share of it is read from.
+/// Rows in the call that a row's own share of it is read from, where it has room for them.
 const MANY: usize = 64;
 
 /// The cost of rows that were tried; none where all calls were stopped.
@@ -28,10 +28,7 @@ pub(super) fn cost(
         values.iter().filter_map(|tried| Some((tried.alone.instructions?, *tried))).collect();
     counts.sort_by_key(|(count, _)| *count);
     let Some((median, typical)) = counts.get(counts.len() / 2).copied() else { return Ok(None) };
-    let per_row = match subject.instructions(&typical.params, &vec![typical.row.clone(); MANY])? {
-        Some(many) => many.saturating_sub(median) / (MANY as u64 - 1),
-        None => 0,
-    };
+    let per_row = further_row(subject, typical, median)?;
     let per_call = median.saturating_sub(per_row);
     let (most, worst) = counts[counts.len() - 1];
     let signature = subject.signature();
@@ -50,6 +47,23 @@ pub(super) fn cost(
         worst: worst_row,
         growth,
     }))
+}
+
+/// What a row takes as one more of its call; as much as alone, where no call has room for two.
+fn further_row(
+    subject: &mut Subject<'_>,
+    Tried { params, row, .. }: &Tried,
+    alone: u64,
+) -> Result<u64> {
+    let calls = subject.cut(Profile::Strict, params, vec![row.clone(); MANY]);
+    let rows = calls.into_iter().next().unwrap_or_default();
+    match rows.len() as u64 {
+        0 | 1 => Ok(alone),
+        many => {
+            let together = subject.instructions(params, &rows)?;
+            Ok(together.map_or(alone, |together| together.saturating_sub(alone) / (many - 1)))
+        }
+    }
 }
 
 fn unit(data_type: DataType) -> Option<&'static str> {

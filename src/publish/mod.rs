@@ -4,7 +4,8 @@
 //! the report of what was found; a component that is refused leaves nothing there.
 //!
 //! - `generate` makes rows up from the types of a signature, and `purity` runs them in every way
-//!   that calls can be made; `subject` is the oracle: a row gives what it gives alone.
+//!   that calls can be made, as large as the limits allow (`load`); `subject` is the oracle: a row
+//!   gives what it gives alone.
 //! - What fails is made small (`shrink`) and shown (`counterexample`).
 //! - `cost` counts instructions.
 
@@ -12,6 +13,7 @@ mod cases;
 mod cost;
 mod counterexample;
 mod generate;
+mod load;
 mod purity;
 mod shrink;
 mod subject;
@@ -82,9 +84,19 @@ impl Default for Budget {
 /// are long ones.
 const DEADLINE: Span = Span(30_000_000);
 
-/// The limits of the check's calls: those of the project, but for the deadline.
+/// The limits of the check's calls: those of the project, but for the deadline and for what bounds
+/// the rows of a call, which is no less than usual: in calls of few rows there is little to see.
 pub fn limits(project: &Limits) -> Limits {
-    Limits { deadline: DEADLINE, concurrent_calls: 4, ..project.clone() }
+    let usual = Limits::default();
+    Limits {
+        deadline: DEADLINE,
+        concurrent_calls: 4,
+        memory_bytes: project.memory_bytes.max(usual.memory_bytes),
+        rows: project.rows.max(usual.rows),
+        input_bytes: project.input_bytes.max(usual.input_bytes),
+        output_bytes: project.output_bytes.max(usual.output_bytes),
+        ..project.clone()
+    }
 }
 
 /// Checks a component in a runtime with [`limits`], and says what was found.
@@ -161,7 +173,8 @@ impl<'a> Checker<'a> {
     pub fn function(&self, name: &str, cases: &[Case]) -> Result<(FunctionCheck, u64)> {
         let place = self.standard.function(name)?;
         let samples = cases::samples(cases, &self.standard, place);
-        let mut subject = Subject::new(&self.standard, &self.strict, place);
+        let instructions = self.budget.call_instructions;
+        let mut subject = Subject::new(&self.standard, &self.strict, place, instructions);
         let found = check_function(&mut subject, self.budget, samples)?;
         Ok((found, subject.memory_bytes))
     }

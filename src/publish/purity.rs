@@ -113,9 +113,9 @@ fn scenario(profile: Profile, kept: bool, params: &Row, calls: Vec<Vec<Row>>) ->
     Scenario { profile, nan: Nan::Canonical, kept, params: params.clone(), calls }
 }
 
-/// Every way to call.
+/// Every way to call, as far as the limits have room for the rows of a call.
 fn scenarios(
-    subject: &Subject<'_>,
+    subject: &mut Subject<'_>,
     budget: &Budget,
     tried: &[Tried],
     random: &mut Random,
@@ -147,17 +147,15 @@ fn scenarios(
     let each = instructions / rows.len().max(1) as u64 + 1;
     let affordable = usize::try_from(budget.instructions / WAYS / each).unwrap_or(usize::MAX);
     let columns = subject.signature().inputs.len().max(1);
-    let large = budget
-        .large
-        .min(affordable)
-        .min(16 * budget.large / columns)
-        .min(subject.standard.limits().rows as usize);
+    let large = budget.large.min(affordable).min(16 * budget.large / columns);
     if large > rows.len() {
         let large = rows.iter().cycle().take(large).cloned().collect();
         scenarios.push(scenario(Profile::Standard, false, params, vec![large]));
     }
-    // An instance is never asked for no rows.
-    scenarios.iter_mut().for_each(|scenario| scenario.calls.retain(|rows| !rows.is_empty()));
+    for Scenario { profile, params, calls, .. } in &mut scenarios {
+        let cut = |rows| subject.cut(*profile, params, rows);
+        *calls = std::mem::take(calls).into_iter().flat_map(cut).collect();
+    }
     scenarios
 }
 

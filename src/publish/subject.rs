@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use arrow::array::ArrayRef;
 
+use super::load::Load;
 use crate::{
     error::{Error, Kind, Result},
     value::{Cell, Field, Function, Row, column_from_cells},
@@ -48,6 +49,8 @@ pub(super) struct Alone {
     pub(super) given: Given,
     /// Nothing where the call was stopped.
     pub(super) instructions: Option<u64>,
+    /// Nothing is known, and 0, where the call was stopped.
+    pub(super) memory_bytes: u64,
 }
 
 /// A call takes as much as so many rows, and one without an end as so many.
@@ -76,6 +79,8 @@ pub(super) struct Subject<'a> {
     pub(super) standard: &'a Transform,
     pub(super) strict: &'a Transform,
     pub(super) function: usize,
+    /// What a call may take under the strict profile.
+    instructions: u64,
     /// What is known of rows alone, by params and row.
     known: HashMap<Row, std::result::Result<Alone, Fault>>,
     /// The calls made so far.
@@ -87,9 +92,16 @@ pub(super) struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    pub(super) fn new(standard: &'a Transform, strict: &'a Transform, function: usize) -> Self {
+    /// The function of this place; its calls may take so many instructions under the strict
+    /// profile.
+    pub(super) fn new(
+        standard: &'a Transform,
+        strict: &'a Transform,
+        function: usize,
+        instructions: u64,
+    ) -> Self {
         let known = HashMap::new();
-        Self { standard, strict, function, known, calls: 0, work: 0, memory_bytes: 0 }
+        Self { standard, strict, function, instructions, known, calls: 0, work: 0, memory_bytes: 0 }
     }
 
     pub(super) fn signature(&self) -> &'a Function {
@@ -110,7 +122,11 @@ impl<'a> Subject<'a> {
             Err(error) if error.kind() == Kind::Limit => return Ok(None),
             Err(error) => Err(Fault::NoAnswer { call: 0, error }),
             Ok((_, Some(Stop::Endless), _)) => Err(Fault::Endless { call: 0, row: 0 }),
-            Ok((given, _, instructions)) => Ok(Alone { given, instructions }),
+            Ok((given, _, outcome)) => Ok(Alone {
+                given,
+                instructions: outcome.as_ref().and_then(|outcome| outcome.instructions),
+                memory_bytes: outcome.map_or(0, |outcome| outcome.memory_bytes),
+            }),
         };
         self.known.insert(key, alone.clone());
         alone.map(Some)
@@ -120,12 +136,39 @@ impl<'a> Subject<'a> {
         &mut self,
         params: &Row,
         row: &Row,
-    ) -> Result<(Given, Option<Stop>, Option<u64>)> {
+    ) -> Result<(Given, Option<Stop>, Option<Outcome>)> {
         let mut trial = self.strict.trial(Nan::Canonical)?;
         let rows = std::slice::from_ref(row);
         let (mut given, outcome) = self.call(&mut trial, params, rows)?;
         let given = given.pop().ok_or_else(|| Error::internal("a row has no result"))?;
-        Ok((given, trial.stopped(), outcome.and_then(|outcome| outcome.instructions)))
+        Ok((given, trial.stopped(), outcome))
+    }
+
+    /// Cuts rows into calls that the limits have room for: as few as can be, and none without rows.
+    pub(super) fn cut(&mut self, profile: Profile, params: &Row, rows: Vec<Row>) -> Vec<Vec<Row>> {
+        let instructions = match profile {
+            // Nobody counts them there, and any two rows are to be in a call.
+            Profile::Standard => self.instructions.saturating_mul(2),
+            Profile::Strict => self.instructions / 2,
+        };
+        let empty = Load::of_params(params);
+        let mut calls: Vec<Vec<Row>> = Vec::new();
+        let mut load = empty;
+        for row in rows {
+            let alone = self.alone(params, &row).ok().flatten();
+            let more = load.with(&row, alone.as_ref());
+            match calls.last_mut() {
+                Some(call) if more.fits(self.standard.limits(), instructions) => {
+                    load = more;
+                    call.push(row);
+                }
+                _ => {
+                    load = empty.with(&row, alone.as_ref());
+                    calls.push(vec![row]);
+                }
+            }
+        }
+        calls
     }
 
     /// The instructions of a call in a fresh instance under the strict profile; none where it is
@@ -164,8 +207,8 @@ impl<'a> Subject<'a> {
     }
 
     /// What is wrong, if anything is, when calls are made in this way: every row has to give what
-    /// it gives alone, and a call is stopped where a row of it alone is. A scenario that is over
-    /// the limits of a call says nothing.
+    /// it gives alone, and a call is stopped where a row of it alone is. A call that is over the
+    /// limits says nothing.
     pub(super) fn judge(&mut self, scenario: &Scenario) -> Option<Fault> {
         let Scenario { profile, nan, kept, params, calls } = scenario;
         if let (Profile::Strict, Nan::Canonical, [rows]) = (profile, nan, calls.as_slice())
@@ -185,12 +228,14 @@ impl<'a> Subject<'a> {
                 Err(error) => return fault(error),
             };
             let given = match self.call(&mut opened, params, rows) {
-                Ok((given, _)) => given,
-                Err(error) if error.kind() == Kind::Limit => return None,
+                Ok((given, _)) => Some(given),
+                Err(error) if error.kind() == Kind::Limit => None,
                 Err(error) => return fault(error),
             };
             trial = (*kept && opened.stopped().is_none()).then_some(opened);
-            if let Some(fault) = self.compare(place, params, rows, &given) {
+            if let Some(given) = given
+                && let Some(fault) = self.compare(place, params, rows, &given)
+            {
                 return Some(fault);
             }
         }

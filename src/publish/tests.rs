@@ -12,8 +12,11 @@ use crate::{
 use super::*;
 
 fn run(bytes: &[u8]) -> Result<Checked> {
-    let runtime = Runtime::new(limits(&Limits::default()), None)?;
-    check(bytes, &[], &runtime, &Budget::default())
+    run_within(limits(&Limits::default()), &Budget::default(), bytes)
+}
+
+fn run_within(limits: Limits, budget: &Budget, bytes: &[u8]) -> Result<Checked> {
+    check(bytes, &[], &Runtime::new(limits, None)?, budget)
 }
 
 /// The check refuses the guest with these words.
@@ -73,16 +76,17 @@ fn functions_that_look_at_other_rows_are_refused() {
     assert!(error.message().contains("more rows"), "{error}");
 }
 
+/// Counts calls, not rows.
+const CALLS: &str = "(block (result f64)
+    (if (i32.eqz (local.get $row)) (then
+        (global.set $kept (f64.add (global.get $kept) (f64.const 1)))))
+    (global.get $kept))";
+
 #[test]
 fn functions_that_remember_are_refused() {
-    // Counts calls, not rows.
-    let calls = "(block (result f64)
-        (if (i32.eqz (local.get $row)) (then
-            (global.set $kept (f64.add (global.get $kept) (f64.const 1)))))
-        (global.get $kept))";
     let expected =
         impure(EARLIER, "\n  call 1: x = 0.0\n  call 2: x = 0.0 → y = 2.0; alone → y = 1.0");
-    refused(&map_float64(calls), &expected);
+    refused(&map_float64(CALLS), &expected);
     // Reads memory that an earlier call wrote, and that is zero in a new instance.
     let left = format!(
         "(block (result f64)
@@ -144,6 +148,59 @@ fn rows_may_end_the_call_as_long_as_they_always_do() {
     let error = run(&map_float64(&second).component()).unwrap_err();
     assert!(error.message().starts_with(&impure(NEIGHBOURS, "\n  x = ")), "{error}");
     assert!(error.message().contains("→ the call fails: "), "{error}");
+}
+
+#[test]
+fn limits_on_the_rows_of_a_call_hide_nothing_and_refuse_nothing() {
+    let pure = map_float64(&format!("(f64.mul {X} (f64.const 2))")).component();
+    let rows = map_float64("(f64.convert_i32_u (local.get $rows))").component();
+    let calls = map_float64(CALLS).component();
+    let budget = Budget { large: 40_000, ..Budget::default() };
+    let check = |limits: Limits| {
+        let found = run_within(limits.clone(), &budget, &pure).unwrap().functions;
+        assert_eq!(found["f"].rows, 128);
+        assert!((10..30).contains(&found["f"].cost.as_ref().unwrap().median_row), "{found:?}");
+        for (bytes, what) in [(&rows, NEIGHBOURS), (&calls, EARLIER)] {
+            let error = run_within(limits.clone(), &budget, bytes).unwrap_err();
+            assert!(error.message().starts_with(&impure(what, "\n")), "{error}");
+        }
+    };
+    let usual = Limits::default;
+    let project = Limits { rows: 10, input_bytes: 100, output_bytes: 100, ..usual() };
+    check(limits(&Limits { memory_bytes: 64 << 10, ..project }));
+    // Rows of cases may have it as tight under the usual limits.
+    check(limits(&usual()));
+    check(Limits { rows: 100, ..limits(&usual()) });
+    check(Limits { input_bytes: 1_000, ..limits(&usual()) });
+    check(Limits { output_bytes: 1_000, ..limits(&usual()) });
+    check(Limits { memory_bytes: 192 << 10, ..limits(&usual()) });
+}
+
+#[test]
+fn rows_that_take_much_are_no_fault_of_their_call() {
+    let budget = Budget { call_instructions: 20_000, ..Budget::default() };
+    let run = |turns: u32, value: &str| {
+        let guest = map_float64(&format!(
+            "(block (result f64)
+                (global.set $kept (f64.const {turns}))
+                (loop $again
+                    (global.set $kept (f64.sub (global.get $kept) (f64.const 1)))
+                    (br_if $again (f64.gt (global.get $kept) (f64.const 0))))
+                {value})"
+        ));
+        run_within(limits(&Limits::default()), &budget, &guest.component())
+    };
+    // Of rows of 2,400 instructions, a strict call has room for some; of the others, for one.
+    for turns in [300, 2_000] {
+        let checked = run(turns, X).unwrap();
+        let cost = checked.functions["f"].cost.as_ref().unwrap();
+        let about = u64::from(turns) * 8;
+        assert!((about..about + 200).contains(&cost.median_row), "{cost:?}");
+        let error = run(turns, "(f64.convert_i32_u (local.get $rows))").unwrap_err();
+        assert!(error.message().starts_with(&impure(NEIGHBOURS, "\n")), "{error}");
+    }
+    let error = run(3_000, X).unwrap_err();
+    assert!(error.message().starts_with("the check \"end\" fails"), "{error}");
 }
 
 #[test]
