@@ -19,13 +19,13 @@ use super::{
     subject::{Given, arrays, given},
 };
 use crate::{
-    error::{Context as _, Error, Result, did_you_mean},
+    error::{Context as _, Error, Kind, Result, did_you_mean},
     registry::Case,
     value::{
         Cell, DataType, Field, Function, Row, column_from_json, column_to_json, conform,
         parquet_reader,
     },
-    wasm::Transform,
+    wasm::{Nan, Stop, Transform},
 };
 
 /// The file with cases, and the folder with files of them, in a crate's folder.
@@ -198,7 +198,8 @@ fn row(what: &str, fields: &[Field], given: &BTreeMap<String, Value>) -> Result<
 /// The cases that the component does not give, each with what it gives instead; among them those
 /// that do not fit its functions.
 ///
-/// Each row is run alone, and all that can be in one call are run together as well.
+/// Each row is run alone, and all that can be in one call are run together as well: in as few calls
+/// as there is room and time for them.
 pub fn failing_cases(cases: &[Case], transform: &Transform) -> Vec<(String, Error)> {
     let mut failures = Vec::new();
     let mut fitted = Vec::new();
@@ -214,7 +215,7 @@ pub fn failing_cases(cases: &[Case], transform: &Transform) -> Vec<(String, Erro
         }
     }
     if failures.is_empty() {
-        for group in groups(&fitted, transform.limits().rows as usize) {
+        for group in groups(&fitted) {
             let together = group.iter().zip(run(transform, &group));
             failures.extend(together.filter_map(|(fits, error)| {
                 let error = error?.context("among the other cases, though not alone");
@@ -225,11 +226,11 @@ pub fn failing_cases(cases: &[Case], transform: &Transform) -> Vec<(String, Erro
     failures
 }
 
-/// Cases that can be rows of one call, at most so many.
-fn groups<'a, 'b>(fitted: &'b [Fitted<'a>], most: usize) -> Vec<Vec<&'b Fitted<'a>>> {
+/// Cases that can be rows of one call, if it has room for so many.
+fn groups<'a, 'b>(fitted: &'b [Fitted<'a>]) -> Vec<Vec<&'b Fitted<'a>>> {
     let mut groups: Vec<Vec<&Fitted<'a>>> = Vec::new();
     for fits in fitted {
-        match groups.iter_mut().find(|group| group[0].shares_a_call(fits) && group.len() < most) {
+        match groups.iter_mut().find(|group| group[0].shares_a_call(fits)) {
             Some(group) => group.push(fits),
             None => groups.push(vec![fits]),
         }
@@ -237,24 +238,43 @@ fn groups<'a, 'b>(fitted: &'b [Fitted<'a>], most: usize) -> Vec<Vec<&'b Fitted<'
     groups
 }
 
-/// Runs cases in one call: for each what is wrong, if anything is.
+/// Runs cases in one call, or where they are too many for it, each half of them: for each what is
+/// wrong, if anything is.
 fn run(transform: &Transform, cases: &[&Fitted<'_>]) -> Vec<Option<Error>> {
     let Some(first) = cases.first() else { return Vec::new() };
+    let outputs = &transform.functions()[first.function].outputs;
+    let compare = |(fits, given): (&&Fitted<'_>, Given)| {
+        (given != fits.expected).then(|| {
+            let (expected, got) = (shown(outputs, &fits.expected), shown(outputs, &given));
+            Error::invalid(format!("expected {expected}, got {got}"))
+        })
+    };
+    match call(transform, first, cases) {
+        Err(error) => vec![Some(error); cases.len()],
+        Ok(Some(given)) => cases.iter().zip(given).map(compare).collect(),
+        Ok(None) => {
+            let (before, behind) = cases.split_at(cases.len() / 2);
+            [run(transform, before), run(transform, behind)].concat()
+        }
+    }
+}
+
+/// What cases give in one call; nothing where several are more than it has room or time for.
+fn call(
+    transform: &Transform,
+    first: &Fitted<'_>,
+    cases: &[&Fitted<'_>],
+) -> Result<Option<Vec<Given>>> {
     let signature: &Function = &transform.functions()[first.function];
     let rows: Vec<&Row> = cases.iter().map(|fits| &fits.row).collect();
     let (params, inputs) = arrays(signature, &first.params, &rows);
-    match transform.call(first.function, &params, &inputs, rows.len()) {
-        Err(error) => vec![Some(error); cases.len()],
-        Ok(outcome) => {
-            let given = given(&outcome, &signature.outputs, rows.len());
-            let compare = |(fits, given): (&&Fitted<'_>, Given)| {
-                let show = |given| shown(&signature.outputs, given);
-                (given != fits.expected).then(|| {
-                    let (expected, got) = (show(&fits.expected), show(&given));
-                    Error::invalid(format!("expected {expected}, got {got}"))
-                })
-            };
-            cases.iter().zip(given).map(compare).collect()
+    let mut trial = transform.trial(Nan::Canonical)?;
+    match trial.call(first.function, &params, &inputs, rows.len()) {
+        Ok(outcome) => Ok(Some(given(&outcome, &signature.outputs, rows.len()))),
+        Err(error) => {
+            let too_much = error.kind() == Kind::Limit
+                || matches!(trial.stopped(), Some(Stop::Endless | Stop::Full));
+            if too_much && rows.len() > 1 { Ok(None) } else { Err(error) }
         }
     }
 }

@@ -277,6 +277,30 @@ mod cases {
     }
 
     #[test]
+    fn cases_that_are_too_many_for_a_call_are_run_in_several() {
+        let double = map_float64(&format!("(f64.mul {X} (f64.const 2))")).component();
+        let cases: Vec<Case> = (0..100).map(|x| case(f64::from(x), f64::from(x) * 2.0)).collect();
+        let check = |limits: Limits, instructions: Option<u64>| {
+            let runtime = Runtime::new(limits, None).unwrap();
+            let runtime = match instructions {
+                Some(instructions) => runtime.strict(instructions).unwrap(),
+                None => runtime,
+            };
+            let transform = runtime.load(&double).unwrap();
+            let input: ArrayRef = std::sync::Arc::new(Float64Array::from(vec![0.0; 100]));
+            transform.call(0, &[], &[input], 100).expect_err("they are too many");
+            assert_eq!(failing_cases(&cases, &transform), []);
+            let wrong = [cases.as_slice(), &[case(1.0, 1.0)]].concat();
+            assert_eq!(failing_cases(&wrong, &transform).len(), 1);
+        };
+        let one = || Limits { concurrent_calls: 1, ..Limits::default() };
+        check(Limits { rows: 3, ..one() }, None);
+        check(Limits { input_bytes: 100, ..one() }, None);
+        check(Limits { output_bytes: 400, ..one() }, None);
+        check(one(), Some(1_000));
+    }
+
+    #[test]
     fn cases_are_read_from_toml_and_parquet() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);

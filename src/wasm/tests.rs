@@ -741,7 +741,14 @@ mod trials {
         assert_eq!(stopped(endless, strict), Some(Stop::Endless));
         assert_eq!(stopped("(unreachable)", standard()), Some(Stop::Trapped));
         let grow = "(drop (memory.grow (i32.const 1000))) (unreachable)";
-        assert_eq!(stopped(grow, standard()), Some(Stop::Trapped));
+        assert_eq!(stopped(grow, standard()), Some(Stop::Full));
+        // A column of int64 with ten thousand values, wherever they lie.
+        let large = "(i32.store8 (i32.const 64) (i32.const 2))
+            (i32.store (i32.const 72) (i32.const 10000))
+            (i32.store (i32.const 4) (i32.const 64))
+            (i32.store (i32.const 8) (i32.const 1))
+            (i32.const 0)";
+        assert_eq!(stopped(large, standard()), Some(Stop::Full));
         assert_eq!(stopped("(i32.const 0x7ffffff0)", standard()), None, "no answer is no stop");
     }
 

@@ -13,12 +13,14 @@ use crate::{error::Error, time::Span};
 /// this error is private to Wasmtime; a test of the sandbox holds the text.
 const ANSWER_TOO_LARGE: &str = "fuel allocated for hostcalls has been exhausted";
 
-/// How a guest was stopped while it ran, as far as the publish check tells.
+/// How a guest was stopped before it had answered, as far as the publish check tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
     /// It had used up its time or its instructions.
     Endless,
-    /// It trapped, or wanted more memory, tables or stack than it may have.
+    /// It wanted more memory or tables, or gave more than there is room for.
+    Full,
+    /// It trapped, or wanted more stack than it may have.
     Trapped,
 }
 
@@ -27,7 +29,7 @@ impl Stop {
         match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt | Trap::OutOfFuel) => Some(Self::Endless),
             Some(_) => Some(Self::Trapped),
-            None => error.downcast_ref::<Error>().map(|_| Self::Trapped),
+            None => (error.is::<Error>() || is_answer_too_large(error)).then_some(Self::Full),
         }
     }
 }
@@ -49,13 +51,14 @@ pub(super) fn not_started(error: &wasmtime::Error, limits: &Limits) -> Error {
 
 /// The error of a call that gave no answer.
 pub(super) fn ended(error: &wasmtime::Error, limits: &Limits, output_bytes: u64) -> Error {
-    stopped(error, limits).unwrap_or_else(|| {
-        let reason = error.root_cause().to_string();
-        match reason.contains(ANSWER_TOO_LARGE) {
-            true => used_up("bytes of the answer", output_bytes),
-            false => Error::transform(format!("its answer cannot be read: {reason}")),
-        }
+    stopped(error, limits).unwrap_or_else(|| match is_answer_too_large(error) {
+        true => used_up("bytes of the answer", output_bytes),
+        false => Error::transform(format!("its answer cannot be read: {}", error.root_cause())),
     })
+}
+
+fn is_answer_too_large(error: &wasmtime::Error) -> bool {
+    error.root_cause().to_string().contains(ANSWER_TOO_LARGE)
 }
 
 /// The error of a guest that was running when it ended.

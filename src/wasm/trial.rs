@@ -57,8 +57,8 @@ impl Trial<'_> {
         describe(&mut self.opened, self.transform.limits())
     }
 
-    /// How the last call was stopped while the guest ran, where it was. A call that failed without
-    /// that was answered, and the answer was none.
+    /// How the last call was stopped before it was answered, where it was. A call that failed
+    /// without that was answered, and the answer was none.
     pub fn stopped(&self) -> Option<Stop> {
         self.opened.stopped()
     }
