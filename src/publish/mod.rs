@@ -202,6 +202,9 @@ pub struct Publication {
     pub checked: Option<Checked>,
     /// What became of the golden cases of the version before.
     pub before: Option<Before>,
+    /// Whether the name stood for these bytes before with other golden cases than were given, which
+    /// were neither run nor kept.
+    pub other_cases: bool,
 }
 
 /// The golden cases of the version before, on the new component.
@@ -216,7 +219,8 @@ pub struct Before {
 }
 
 /// Checks a component and publishes it under its name. That golden cases of the version before
-/// change is no reason not to: it is said.
+/// change is no reason not to, nor is it that the name stands for these bytes already, with other
+/// cases: it is said.
 ///
 /// # Errors
 /// Those of [`check`], with nothing left in the registry, and of [`Registry::publish`].
@@ -229,8 +233,9 @@ pub async fn publish(
     let Candidate { name, bytes, cases } = candidate;
     let digest = Digest::of(&bytes);
     if registry.is_published(&name, &digest).await? {
+        let other_cases = !registry.has_cases(&name, &cases).await?;
         let published = Published::Already;
-        return Ok(Publication { digest, published, checked: None, before: None });
+        return Ok(Publication { digest, published, checked: None, before: None, other_cases });
     }
     let refused = |error: Error| error.context(format!("{name} not published"));
     let checked = check(&bytes, &cases, runtime, &Budget::default()).map_err(refused)?;
@@ -249,7 +254,8 @@ pub async fn publish(
         checked: Some(checked.clone()),
     };
     let published = registry.publish(&name, bytes.into(), report, &cases).await?;
-    Ok(Publication { digest, published, checked: Some(checked), before })
+    let other_cases = !registry.has_cases(&name, &cases).await?;
+    Ok(Publication { digest, published, checked: Some(checked), before, other_cases })
 }
 
 /// Runs the golden cases of a published version on another component.

@@ -300,6 +300,26 @@ mod cases {
         check(one(), Some(1_000));
     }
 
+    #[tokio::test]
+    async fn other_cases_for_what_is_published_are_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Registry::open(folder.path()).unwrap();
+        let runtime = Runtime::new(limits(&Limits::default()), None).unwrap();
+        let bytes = map_float64(&format!("(f64.mul {X} (f64.const 2))")).component();
+        let publish = async |cases: &[Case]| {
+            let (name, bytes) = ("a/b@1.0.0".parse().unwrap(), bytes.clone());
+            let candidate = Candidate { name, bytes, cases: cases.to_vec() };
+            let publication = publish(candidate, &registry, &runtime, Timestamp(0)).await.unwrap();
+            (publication.published, publication.other_cases)
+        };
+        let good = [case(1.5, 3.0)];
+        assert_eq!(publish(&good).await, (Published::New, false));
+        assert_eq!(publish(&good).await, (Published::Already, false));
+        assert_eq!(publish(&[case(1.5, 1.0)]).await, (Published::Already, true));
+        assert_eq!(publish(&[]).await, (Published::Already, true));
+        assert_eq!(registry.cases(&"a/b@1.0.0".parse().unwrap()).await.unwrap(), good);
+    }
+
     #[test]
     fn cases_are_read_from_toml_and_parquet() {
         let folder = tempfile::tempdir().unwrap();

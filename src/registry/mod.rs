@@ -166,14 +166,19 @@ impl Registry {
     }
 
     async fn keep_cases(&self, cases: &[Case]) -> Result<Option<Digest>> {
-        if cases.is_empty() {
-            return Ok(None);
-        }
-        let json = serde_json::to_vec_pretty(cases)
-            .map_err(|error| Error::internal(format!("cases have no JSON form: {error}")))?;
+        let Some(json) = cases::to_json(cases)? else { return Ok(None) };
         let digest = Digest::of(&json);
         self.objects.create(&paths::cases(&digest), json.into()).await?;
         Ok(Some(digest))
+    }
+
+    /// Whether these are the golden cases that a name was published with, where it is published.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`] when what the name stands for cannot be read.
+    pub async fn has_cases(&self, name: &TransformName, cases: &[Case]) -> Result<bool> {
+        let kept = self.record(name).await?.and_then(|record| record.cases);
+        Ok(kept == cases::to_json(cases)?.map(Digest::of))
     }
 
     /// The golden cases that a name was published with; none where it is not published.

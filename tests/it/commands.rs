@@ -62,7 +62,12 @@ fn a_transform_from_its_first_line_to_the_registry() {
     project.write("part/cases.toml", &cases.replace("0.3333", "0.3333333333333333"));
     let published = project.json(&["transform", "publish", "part"]);
     assert_eq!((&published["new"], &published["checked"]["cases"]), (&json!(true), &json!(1)));
-    assert_eq!(project.json(&["transform", "publish", "part"])["new"], false);
+    let again = project.json(&["transform", "publish", "part"]);
+    assert_eq!((&again["new"], &again["other_cases"]), (&json!(false), &json!(false)));
+    // Other cases are not kept with a version that is there, and that is said.
+    project.write("part/cases.toml", cases);
+    let again = project.ok(&["transform", "publish", "part"]);
+    says(&again, &["published already", "\nits golden cases stay those it was published with"]);
     let inspected = project.ok(&["transform", "inspect", "tests/part@0.1.0"]);
     says(
         &inspected,

@@ -34,7 +34,7 @@ impl Publish {
         })?;
         let runtime = check_runtime(context)?;
         let candidate = Candidate { name: name.clone(), bytes: found.bytes, cases: found.cases };
-        let Publication { digest, published, checked, before } =
+        let Publication { digest, published, checked, before, other_cases } =
             publish(candidate, &registry, &runtime, Timestamp::now()).await?;
         let mut text = match published {
             Published::New => format!("published {name} as {digest}"),
@@ -51,6 +51,12 @@ impl Publish {
                 checked.cases
             );
         }
+        if other_cases {
+            text.push_str(
+                "\nits golden cases stay those it was published with: those given now were neither run \
+                 nor kept; publish a higher version to change them",
+            );
+        }
         before.iter().for_each(|before| say(before, &mut text));
         let before = before.map(|Before { name, cases, changed }| {
             let changed = changed.iter().map(|(case, what)| json!({"case": case, "what": what}));
@@ -58,7 +64,7 @@ impl Publish {
         });
         let data = json!({
             "name": name, "digest": digest, "new": published == Published::New,
-            "checked": checked, "before": before,
+            "checked": checked, "before": before, "other_cases": other_cases,
         });
         context.output.result(text, &data)?;
         Ok(Verdict::Yes)
