@@ -684,9 +684,9 @@ async fn what_is_wrong_with_a_store_is_not_wrong_with_the_rows() {
     for (named, expected) in [
         (
             vec![("weak".to_owned(), full)],
-            "the map in bytes over the limit: limit 1, current 1, requested 2",
+            "not pushed to spend: the map in bytes over the limit: limit 1, current 1, requested 2",
         ),
-        (vec![], "there is no online store weak"),
+        (vec![], "not pushed to spend: there is no online store weak"),
     ] {
         let shop = Shop::new();
         let stores =
