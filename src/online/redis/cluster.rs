@@ -11,7 +11,7 @@ use super::{
     discovery::{Discovery, first},
     layout::{SLOTS, Tag},
     options::{Address, RedisOptions},
-    server::{Dialer, Lane, Server, Silence},
+    server::{Dialer, Server, Silence},
 };
 
 /// A Cluster: what its nodes say about who has what, kept up to date as they say otherwise.
@@ -90,7 +90,7 @@ impl Cluster {
     async fn ask(&self, node: Arc<Server>) -> Result<Ranges, Silence> {
         let slots = Bytes::from(cmd("CLUSTER").arg("SLOTS").get_packed_command());
         let limit = self.options.read_timeout;
-        let answers = node.send(Lane::Read, limit, slots, 1).await?;
+        let answers = node.send_aside(limit, slots, 1).await?;
         let none = || format!("{} is no node of a Cluster that has its slots", node.address());
         parse(&answers, node.address()).ok_or_else(|| Silence::Lost(none()))
     }

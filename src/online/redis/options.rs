@@ -66,7 +66,7 @@ pub struct RedisOptions {
     /// repetitions.
     pub write_timeout: Duration,
     /// How often a read is tried before it fails; a write is tried as long as its timeout, of which
-    /// an attempt gets such a share at first. Both can be repeated.
+    /// each of so many attempts but the last gets half of what is left. Both can be repeated.
     pub attempts: u32,
     /// After so many failures in a row a server is not asked any more, …
     pub breaker_failures: u32,

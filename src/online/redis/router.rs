@@ -412,13 +412,15 @@ impl Tries {
         }
     }
 
-    /// How long an answer is waited for now. The first attempts at a write get a share of its time
-    /// each: where a connection was lost without a word, a new one is of use.
+    /// How long an answer is waited for now. An attempt at a write gets half of the time that is
+    /// left, as long as it is not the last: where a connection was lost without a word, a new one is
+    /// of use.
     fn patience(&self) -> Duration {
         let left = self.until.saturating_duration_since(Instant::now());
         match self.lane {
             Lane::Read => self.read_timeout,
-            Lane::Bulk => left / (1 + self.attempts.saturating_sub(self.made)),
+            Lane::Bulk if self.made < self.attempts => left / 2,
+            Lane::Bulk => left,
         }
     }
 
@@ -533,6 +535,28 @@ mod tests {
         };
         check("redis+sentinel", "/main").await;
         check("redis+cluster", "").await;
+    }
+
+    #[tokio::test]
+    async fn a_node_that_answers_again_is_found() {
+        let [low, high] = [Fake::bind().await, Fake::bind().await];
+        let url = format!("redis+cluster://{}", low.address).parse().unwrap();
+        let map = slots(&[(0, 8191, &low.address), (8192, 16_383, &high.address)]);
+        low.serve(move |_| map.clone());
+        tokio::spawn(async move {
+            // After the first attempt was waited for in vain.
+            sleep(Duration::from_millis(1200)).await;
+            high.serve(|words| text(words[1]));
+        });
+        let mut options = RedisOptions::new(url);
+        options.write_timeout = Duration::from_secs(2);
+        options.breaker_failures = 1;
+        options.breaker_pause = Duration::from_millis(50);
+        let mut names = (0..).map(|id| format!("entity {id}"));
+        let name = names.find(|name| Tag::of(name.as_bytes()).slot() >= 8192).unwrap();
+        let router = Router::new(options).unwrap();
+        let answers = router.run(Lane::Bulk, get(std::slice::from_ref(&name))).await;
+        assert_eq!(answers.unwrap(), [Answer::Text(name.into())]);
     }
 
     /// A sentinel that says that these are the master, one after the other; the last one stays.

@@ -232,6 +232,21 @@ impl Server {
         }
     }
 
+    /// As [`Server::send`] of a read, but also while the server is left alone, and no failure is
+    /// counted. Whoever asks several servers at once drops the others at the first answer: the one
+    /// try that a server gets after a pause would be dropped with them.
+    pub(super) async fn send_aside(
+        &self,
+        limit: Duration,
+        commands: Bytes,
+        count: usize,
+    ) -> Result<Vec<Answer>, Silence> {
+        let answers = self.try_to_send(Lane::Read, limit, commands, count).await;
+        let answers = answers.map_err(|failure| failure.silence)?;
+        self.breaker.succeeded();
+        Ok(answers)
+    }
+
     async fn try_to_send(
         &self,
         lane: Lane,
