@@ -130,7 +130,7 @@ fn too_large(what: &str, limit: u64, current: u64, requested: u64) -> Failure {
 const WEIGHED_FROM: usize = 64 << 10;
 
 /// How many bytes the values of a body may take for each that it may have itself.
-const SPREAD: u64 = 4;
+const SPREAD: u64 = 8;
 
 /// Refuses a body whose values would take far more memory than it does: a list of digits, or of
 /// short lists, which is next to nothing while it is compressed.
@@ -233,7 +233,7 @@ mod tests {
         check(MAX as usize / 2, "123456789", false);
         let heavy = refuse_heavy(&body(MAX as usize, "0"), MAX).unwrap_err();
         let (status, message, _) = heavy.told();
-        let told = "bytes of memory for the values of a request over the limit: limit 4194304, \
+        let told = "bytes of memory for the values of a request over the limit: limit 8388608, \
             current 0, requested 37749024\nhint: ask for fewer rows at a time";
         assert_eq!((status, message), (413, told));
     }

@@ -83,6 +83,11 @@ impl Failure {
         Self { cause: Some(Cause(error.to_string().into())), ..failure }
     }
 
+    /// The same, and not worth asking again for.
+    pub(super) fn for_good(self) -> Self {
+        Self { retry_after: None, ..self }
+    }
+
     /// Rows that were not written, or not materialized; `unknown` is raised where what they are
     /// for does not exist.
     pub(super) fn of_write(error: &Error, unknown: Unknown) -> Self {

@@ -133,7 +133,7 @@ struct Connections {
 impl Connections {
     async fn serve(self, stream: TcpStream, _permit: OwnedSemaphorePermit) {
         CONNECTIONS.inc();
-        let cut_off = self.cut_off.clone();
+        let cut_off = self.cut_off.child_token();
         tokio::select! {
             () = self.converse(stream) => {}
             () = cut_off.cancelled() => {}
@@ -157,8 +157,9 @@ impl Connections {
         };
         let io = TokioIo::new(Impatient { stream, patience: self.write_timeout, stalled: None });
         let mut served = pin!(builder.serve_connection(io, self.front.on(streams.clone())));
-        // Once it is said that no more is taken, the client has as long again to end.
-        let mut idle = self.header_timeout;
+        // Once it is said that no more is taken, the client has as long again to end: what else is
+        // on the connection may be well.
+        let (mut idle, mut unread) = (self.header_timeout, self.write_timeout);
         let mut leaving = false;
         loop {
             tokio::select! {
@@ -171,8 +172,8 @@ impl Connections {
                     return;
                 }
                 () = draining.cancelled(), if !leaving => {}
-                overdue = overdue(streams.as_ref(), idle, self.write_timeout) => {
-                    if leaving || overdue == Overdue::Unread {
+                overdue = overdue(streams.as_ref(), idle, unread) => {
+                    if leaving {
                         tracing::debug!(?overdue, "a connection was given up");
                         return;
                     }
@@ -181,6 +182,7 @@ impl Connections {
             served.as_mut().graceful_shutdown();
             leaving = true;
             idle += self.header_timeout;
+            unread += self.write_timeout;
         }
     }
 }

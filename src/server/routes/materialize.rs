@@ -10,7 +10,7 @@ use axum::{
 };
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     materialize::{Window, views},
     server::{
         App, Job,
@@ -115,9 +115,19 @@ async fn run(
         return Ok((StatusCode::ACCEPTED, Json(accepted)).into_response());
     }
     match running.await {
-        // What was asked for is checked above: from here on nothing is the caller's mistake.
-        Ok(done) => done.map_err(|error| failure(error.not_the_callers()))?,
+        Ok(done) => done.map_err(failed)?,
         Err(error) => Err(failure(Error::internal(format!("the run was cut off: {error}"))))?,
     }
     Ok(Json(()).into_response())
+}
+
+/// Why a run failed. What was asked for is checked before it begins, so that nothing is the caller's
+/// mistake any more; and a source that lacks something lacks it at the next attempt as well.
+fn failed(error: Error) -> Failure {
+    match error.kind() {
+        Kind::Invalid | Kind::NotFound | Kind::Limit => {
+            Failure::of_write(&error.not_the_callers(), Unknown::FeatureView).for_good()
+        }
+        _ => Failure::of_write(&error, Unknown::FeatureView),
+    }
 }
