@@ -41,12 +41,17 @@ impl Load {
     }
 
     /// Whether a call has room for it, with as much to spare: what rows take together is not quite
-    /// what they take alone. What goes in or out may lie in memory several times, while it grows.
+    /// what they take alone.
     pub(super) fn fits(&self, limits: &Limits, instructions: u64) -> bool {
         self.rows <= limits.rows.into()
             && self.bytes <= limits.input_bytes.min(limits.output_bytes) / 2
-            && self.memory_bytes.saturating_add(4 * self.bytes) <= limits.memory_bytes
             && self.instructions <= instructions
+    }
+
+    /// Whether a call has memory for it for sure. What goes in or out may lie there several times,
+    /// while it grows; a memory that is large from the start may have room for it all the same.
+    pub(super) fn has_memory(&self, limits: &Limits) -> bool {
+        self.memory_bytes.saturating_add(4 * self.bytes) <= limits.memory_bytes
     }
 }
 

@@ -222,12 +222,17 @@ pub struct Before {
 /// change is no reason not to, nor is it that the name stands for these bytes already, with other
 /// cases: it is said.
 ///
+/// The limits of the check may be wider than those of the publisher's `project`, which has to be able
+/// to load the component as well.
+///
 /// # Errors
-/// Those of [`check`], with nothing left in the registry, and of [`Registry::publish`].
+/// Those of [`check`] and of [`Runtime::load`], with nothing left in the registry, and of
+/// [`Registry::publish`].
 pub async fn publish(
     candidate: Candidate,
     registry: &Registry,
     runtime: &Runtime,
+    project: &Runtime,
     now: Timestamp,
 ) -> Result<Publication> {
     let Candidate { name, bytes, cases } = candidate;
@@ -240,6 +245,9 @@ pub async fn publish(
     let refused = |error: Error| error.context(format!("{name} not published"));
     let checked = check(&bytes, &cases, runtime, &Budget::default()).map_err(refused)?;
     let transform = runtime.load(&bytes)?;
+    project
+        .load(&bytes)
+        .map_err(|error| refused(error.context("under the limits of this project")))?;
     let before = match registry.version_before(&name).await? {
         Some(before) => compare_with(registry, before, &transform).await?,
         None => None,
@@ -254,7 +262,10 @@ pub async fn publish(
         checked: Some(checked.clone()),
     };
     let published = registry.publish(&name, bytes.into(), report, &cases).await?;
-    let other_cases = !registry.has_cases(&name, &cases).await?;
+    let other_cases = match published {
+        Published::New => false,
+        Published::Already => !registry.has_cases(&name, &cases).await?,
+    };
     Ok(Publication { digest, published, checked: Some(checked), before, other_cases })
 }
 

@@ -63,6 +63,10 @@ pub(super) fn reason(error: &Error) -> String {
     message.split_once(" failed: ").map_or(message, |(_, reason)| reason).to_owned()
 }
 
+fn is_full(trial: &Trial<'_>) -> bool {
+    trial.stopped() == Some(Stop::Full)
+}
+
 /// What is wrong with a function.
 #[derive(Debug, Clone)]
 pub(super) enum Fault {
@@ -145,9 +149,10 @@ impl<'a> Subject<'a> {
     }
 
     /// Cuts rows into calls that the limits have room for: as few as can be, and none without rows.
+    /// Under the standard profile there is always room for two.
     pub(super) fn cut(&mut self, profile: Profile, params: &Row, rows: Vec<Row>) -> Vec<Vec<Row>> {
         let instructions = match profile {
-            // Nobody counts them there, and any two rows are to be in a call.
+            // Nobody counts them there.
             Profile::Standard => self.instructions.saturating_mul(2),
             Profile::Strict => self.instructions / 2,
         };
@@ -157,8 +162,11 @@ impl<'a> Subject<'a> {
         for row in rows {
             let alone = self.alone(params, &row).ok().flatten();
             let more = load.with(&row, alone.as_ref());
+            let limits = self.standard.limits();
+            let is_pair =
+                |call: &[Row]| profile == Profile::Standard && call.len() == 1 && limits.rows > 1;
             match calls.last_mut() {
-                Some(call) if more.fits(self.standard.limits(), instructions) => {
+                Some(call) if is_pair(call) || more.fits(limits, instructions) => {
                     load = more;
                     call.push(row);
                 }
@@ -169,6 +177,17 @@ impl<'a> Subject<'a> {
             }
         }
         calls
+    }
+
+    /// Whether a call of several rows may end for want of room though none of them alone does.
+    fn may_lack_room(&mut self, params: &Row, rows: &[Row]) -> bool {
+        let mut load = Load::of_params(params);
+        for row in rows {
+            let alone = self.alone(params, row).ok().flatten();
+            load = load.with(row, alone.as_ref());
+        }
+        let limits = self.standard.limits();
+        rows.len() > 1 && !(load.has_memory(limits) && load.fits(limits, u64::MAX))
     }
 
     /// The instructions of a call in a fresh instance under the strict profile; none where it is
@@ -208,7 +227,7 @@ impl<'a> Subject<'a> {
 
     /// What is wrong, if anything is, when calls are made in this way: every row has to give what
     /// it gives alone, and a call is stopped where a row of it alone is. A call that is over the
-    /// limits says nothing.
+    /// limits says nothing, and neither does one that ends for want of room and may have too little.
     pub(super) fn judge(&mut self, scenario: &Scenario) -> Option<Fault> {
         let Scenario { profile, nan, kept, params, calls } = scenario;
         if let (Profile::Strict, Nan::Canonical, [rows]) = (profile, nan, calls.as_slice())
@@ -228,6 +247,7 @@ impl<'a> Subject<'a> {
                 Err(error) => return fault(error),
             };
             let given = match self.call(&mut opened, params, rows) {
+                Ok(_) if is_full(&opened) && self.may_lack_room(params, rows) => None,
                 Ok((given, _)) => Some(given),
                 Err(error) if error.kind() == Kind::Limit => None,
                 Err(error) => return fault(error),

@@ -174,6 +174,8 @@ fn limits_on_the_rows_of_a_call_hide_nothing_and_refuse_nothing() {
     check(Limits { input_bytes: 1_000, ..limits(&usual()) });
     check(Limits { output_bytes: 1_000, ..limits(&usual()) });
     check(Limits { memory_bytes: 192 << 10, ..limits(&usual()) });
+    // All of it from the start.
+    check(Limits { memory_bytes: 128 << 10, ..limits(&usual()) });
 }
 
 #[test]
@@ -300,6 +302,23 @@ mod cases {
         check(one(), Some(1_000));
     }
 
+    #[test]
+    fn rows_that_end_only_alone_are_no_cases_that_are_too_many() {
+        let hangs = format!(
+            "(block (result f64)
+                (loop $again (br_if $again (i32.gt_u (local.get $rows) (i32.const 1))))
+                {X})"
+        );
+        let bytes = map_float64(&hangs).component();
+        let runtime = Runtime::new(Limits::default(), None).unwrap().strict(10_000).unwrap();
+        let cases: Vec<Case> = (0..9).map(|x| case(x.into(), x.into())).collect();
+        let failing = failing_cases(&cases, &runtime.load(&bytes).unwrap());
+        // Nine are cut into four and five, four into two and two: those are the first to fail.
+        assert_eq!(failing.len(), 2);
+        let said = failing[0].1.message();
+        assert!(said.starts_with("among the other cases, though not alone: "), "{said}");
+    }
+
     #[tokio::test]
     async fn other_cases_for_what_is_published_are_noticed() {
         let folder = tempfile::tempdir().unwrap();
@@ -309,7 +328,8 @@ mod cases {
         let publish = async |cases: &[Case]| {
             let (name, bytes) = ("a/b@1.0.0".parse().unwrap(), bytes.clone());
             let candidate = Candidate { name, bytes, cases: cases.to_vec() };
-            let publication = publish(candidate, &registry, &runtime, Timestamp(0)).await.unwrap();
+            let publication = publish(candidate, &registry, &runtime, &runtime, Timestamp(0)).await;
+            let publication = publication.unwrap();
             (publication.published, publication.other_cases)
         };
         let good = [case(1.5, 3.0)];
@@ -318,6 +338,24 @@ mod cases {
         assert_eq!(publish(&[case(1.5, 1.0)]).await, (Published::Already, true));
         assert_eq!(publish(&[]).await, (Published::Already, true));
         assert_eq!(registry.cases(&"a/b@1.0.0".parse().unwrap()).await.unwrap(), good);
+    }
+
+    #[tokio::test]
+    async fn what_the_project_cannot_load_is_not_published() {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Registry::open(folder.path()).unwrap();
+        let project = Limits { memory_bytes: 64 << 10, ..Limits::default() };
+        let runtime = |limits| Runtime::new(limits, None).unwrap();
+        let (checking, project) = (runtime(limits(&project)), runtime(project));
+        let bytes = map_float64(X).component();
+        let (name, digest) = ("a/b@1.0.0".parse().unwrap(), Digest::of(&bytes));
+        let candidate = Candidate { name, bytes, cases: Vec::new() };
+        let name = candidate.name.clone();
+        let error = publish(candidate, &registry, &checking, &project, Timestamp(0)).await;
+        let error = error.err().unwrap();
+        let expected = "a/b@1.0.0 not published: under the limits of this project: ";
+        assert!(error.message().starts_with(expected), "{error}");
+        assert!(!registry.is_published(&name, &digest).await.unwrap());
     }
 
     #[test]

@@ -32,10 +32,10 @@ impl Publish {
             Error::invalid(format!("{} not published: it has no name", self.transform))
                 .with_hint("give it one with --name team/name@version")
         })?;
-        let runtime = check_runtime(context)?;
+        let (runtime, project) = (check_runtime(context)?, super::runtime(context)?);
         let candidate = Candidate { name: name.clone(), bytes: found.bytes, cases: found.cases };
         let Publication { digest, published, checked, before, other_cases } =
-            publish(candidate, &registry, &runtime, Timestamp::now()).await?;
+            publish(candidate, &registry, &runtime, &project, Timestamp::now()).await?;
         let mut text = match published {
             Published::New => format!("published {name} as {digest}"),
             Published::Already => {
