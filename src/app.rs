@@ -281,6 +281,8 @@ impl App {
     pub fn draft_lock(&self, state: &State) -> Result<Draft> {
         let digests = state.transforms.iter().map(|(name, pinned)| (name.clone(), pinned.digest));
         let path = self.root.join(LOCK_FILE);
+        // What a link leads to is written, and not the link.
+        let path = fs::canonicalize(&path).unwrap_or(path);
         let write = || {
             let mut lock = Draft::create(&path)?;
             lock.write_all(write_lock(&digests.collect()).as_bytes())?;
