@@ -164,8 +164,7 @@ impl App {
         InForce::load(&self.config.project.name, snapshot, registry, runtime).await
     }
 
-    /// The source of a view that is in force, ready to be read. Of each view alone: what is wrong
-    /// with one source keeps nobody from reading another.
+    /// The sources of what is in force, with that of a view opened.
     ///
     /// # Errors
     /// Those of [`Sources::open`].
@@ -176,34 +175,28 @@ impl App {
         view: &str,
     ) -> Result<Sources> {
         let view = in_force.state.definitions.feature_views.get(view);
-        let source = view.map(|view| view.source.as_str());
-        self.open_sources(in_force, resources, BTreeMap::new(), source).await
+        let mut sources = self.sources(in_force, resources, BTreeMap::new())?;
+        sources.open(view.map(|view| view.source.as_str())).await?;
+        Ok(sources)
     }
 
-    /// Those of the sources of what is in force that are wanted, ready to be read, with the
-    /// versions to read of Delta tables.
+    /// The sources of what is in force, none of them opened yet, with the versions to read of Delta
+    /// tables.
     ///
     /// # Errors
-    /// Those of [`Sources::open`].
-    pub async fn open_sources<'a>(
+    /// Those of [`session`].
+    pub fn sources(
         &self,
         in_force: &InForce,
         resources: &Resources,
         versions: BTreeMap<String, u64>,
-        wanted: impl IntoIterator<Item = &'a str>,
     ) -> Result<Sources> {
-        let places = Places { versions, ..self.places() };
-        let definitions = &in_force.state.definitions.sources;
-        Sources::open(session(resources)?, places, definitions, wanted).await
+        let definitions = in_force.state.definitions.sources.clone();
+        Ok(Sources::new(session(resources)?, self.places(versions), definitions))
     }
 
-    /// Where the sources of the project are looked for.
-    pub fn places(&self) -> Places {
-        Places {
-            folder: self.root.clone(),
-            storage: self.storage.clone(),
-            versions: BTreeMap::new(),
-        }
+    fn places(&self, versions: BTreeMap<String, u64>) -> Places {
+        Places { folder: self.root.clone(), storage: self.storage.clone(), versions }
     }
 
     /// Reads and checks the definition files, against the sources, the registry and the lock file.
@@ -240,8 +233,9 @@ impl App {
         sources: &BTreeMap<String, Source>,
         name: &str,
     ) -> Result<BTreeMap<String, Column>> {
-        let opened =
-            Sources::open(session(&Resources::default())?, self.places(), sources, [name]).await?;
+        let places = self.places(BTreeMap::new());
+        let mut opened = Sources::new(session(&Resources::default())?, places, sources.clone());
+        opened.open([name]).await?;
         let column = |(name, held): (String, Result<DataType, String>)| match held {
             Ok(data_type) => (name, Column::Of(data_type)),
             Err(arrow) => (name, Column::Unsupported(arrow)),

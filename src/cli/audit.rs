@@ -96,7 +96,7 @@ impl TrainingSet {
         differing: Vec<&mut ColumnAudit>,
     ) -> Result<()> {
         let resources = Resources::default();
-        let mut sources = app.open_sources(in_force, &resources, BTreeMap::new(), []).await?;
+        let mut sources = app.sources(in_force, &resources, BTreeMap::new())?;
         let names: Vec<String> = differing.iter().map(|column| column.column.clone()).collect();
         let counts = count_changes(&self.file, manifest, &names, in_force, &mut sources).await?;
         for (column, count) in differing.into_iter().zip(counts) {

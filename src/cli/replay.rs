@@ -73,7 +73,7 @@ impl Replay {
     ) -> Result<(Rebuilt, Vec<InputChange>)> {
         let versions = manifest.tables.iter().map(|(name, table)| (name.clone(), table.version));
         let resources = self.resources.resources();
-        let mut sources = app.open_sources(in_force, &resources, versions.collect(), []).await?;
+        let mut sources = app.sources(in_force, &resources, versions.collect())?;
         let bar = context.output.rows("replay");
         let progress = |rows| expecting(&bar, rows);
         let replayed = replay(&self.file, manifest, in_force, &mut sources, progress).await;

@@ -46,7 +46,7 @@ impl TrainingSet {
         let app = context.app()?;
         let in_force = app.in_force().await?;
         let resources = self.resources.resources();
-        let mut sources = app.open_sources(&in_force, &resources, BTreeMap::new(), []).await?;
+        let mut sources = app.sources(&in_force, &resources, BTreeMap::new())?;
         let request = TrainingRequest {
             entities: self.entities.request()?,
             wanted: self.wanted.wanted(),

@@ -112,10 +112,11 @@ impl Shop {
 
     async fn run(&self, views: &str, window: Window) -> Result<Report> {
         let in_force = in_force(views);
-        let sources = &in_force.state.definitions.sources;
+        let definitions = in_force.state.definitions.sources.clone();
         let session = session(&Resources::default())?;
         let places = Places { folder: self.folder.path().to_owned(), ..Places::default() };
-        let sources = Sources::open(session, places, sources, ["orders"]).await?;
+        let mut sources = Sources::new(session, places, definitions);
+        sources.open(["orders"]).await?;
         self.materializer(&in_force, &sources).run("spend", window, NOW, &|_| ()).await
     }
 

@@ -162,7 +162,7 @@ pub async fn write_training_set(
 
 /// Opens the sources that a retrieval reads: what is wrong with another is no concern of its.
 pub(super) async fn open_read(retrieval: &Retrieval<'_>, sources: &mut Sources) -> Result<()> {
-    sources.open_also(retrieval.views.iter().map(|read| read.view.source.as_str())).await
+    sources.open(retrieval.views.iter().map(|read| read.view.source.as_str())).await
 }
 
 /// The entity dataframe of a request, with what a retrieval wants of it.

@@ -11,6 +11,7 @@ use crate::{
     error::{Context as _, Error, Result},
     materialize::Materializer,
     offline::Resources,
+    registry::Registry,
     server::{Job, Jobs},
     time::Timestamp,
 };
@@ -80,9 +81,10 @@ impl Jobs for Background {
 
 /// One view is no reason to let the others grow old: the first error is given when all are done.
 async fn run(app: Arc<App>, job: Job) -> Result<()> {
+    let registry = app.registry()?;
     let mut failed = None;
     for view in &job.views {
-        match materialize(&app, &job, view).await {
+        match materialize(&app, &registry, &job, view).await {
             Ok(()) => {}
             Err(error) if failed.is_none() => failed = Some(error),
             Err(error) => tracing::error!(%error, "a view was not materialized"),
@@ -91,14 +93,14 @@ async fn run(app: Arc<App>, job: Job) -> Result<()> {
     failed.map_or(Ok(()), Err)
 }
 
-async fn materialize(app: &App, job: &Job, view: &str) -> Result<()> {
+async fn materialize(app: &App, registry: &Registry, job: &Job, view: &str) -> Result<()> {
     let resources = Resources { partitions: THREADS, ..Resources::default() };
     let run = async {
         let materializer = Materializer {
             in_force: job.server.in_force(),
             sources: &app.source_of(job.server.in_force(), &resources, view).await?,
             stores: job.server.stores(),
-            registry: &app.registry()?,
+            registry,
         };
         materializer.run(view, job.window, Timestamp::now(), &|_| ()).await
     };

@@ -74,7 +74,7 @@ fn opened(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let context = session(&resources)?;
-        let mut sources = Sources::open(context, Places::default(), &definitions, []).await?;
+        let mut sources = Sources::new(context, Places::default(), definitions);
         let entities = EntityDataframe::open(request, &typed(), &mut sources).await?;
         let rows = entities.read(sources.context())?;
         let schema = Arc::clone(rows.schema().inner());

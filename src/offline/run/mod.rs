@@ -104,8 +104,8 @@ impl Run {
         context.state_ref().write().config_mut().options_mut().optimizer.repartition_file_scans =
             false;
         let definitions = BTreeMap::from([(INPUT.to_owned(), source(&request.input))]);
-        let opened = Sources::open(context, places, &definitions, [INPUT]).await;
-        let sources = opened.map_err(|error| unnamed(&error))?;
+        let mut sources = Sources::new(context, places, definitions);
+        sources.open([INPUT]).await.map_err(|error| unnamed(&error))?;
         let evaluation = Evaluation::new(request.function.transform, &request.function.binding)?;
         refuse_missing(&evaluation, &sources, &request.input)?;
         let files = sources.pieces(INPUT).await?;

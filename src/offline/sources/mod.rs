@@ -64,7 +64,8 @@ pub struct DeltaVersion {
     pub version: u64,
 }
 
-/// Sources that have been opened: their schemas are known, their rows can be read.
+/// The sources of a project. Of those that have been opened the schemas are known, and the rows can
+/// be read.
 pub struct Sources {
     context: SessionContext,
     places: Places,
@@ -99,8 +100,19 @@ pub(super) fn columns(schema: &Schema) -> Columns {
 }
 
 impl Sources {
-    /// Opens those of the sources that are `wanted`, and those that their queries read. The tables
-    /// are those of `context`, a session by [`super::session`] without any.
+    /// Sources of which none is open yet. Their tables will be those of `context`, a session by
+    /// [`super::session`] without any.
+    pub fn new(
+        context: SessionContext,
+        places: Places,
+        definitions: BTreeMap<String, Source>,
+    ) -> Self {
+        Self { context, places, definitions, tables: BTreeMap::new() }
+    }
+
+    /// Opens those of the sources that are `wanted`, and those that their queries read, where they
+    /// are not open yet. The others are left alone: what is wrong with one source keeps nobody from
+    /// reading another.
     ///
     /// A folder stands for all files in it and below it whose names end in `.parquet`, but for
     /// hidden ones and those whose names start with an underscore; a folder with a `_delta_log` is
@@ -112,26 +124,7 @@ impl Sources {
     /// files do not fit together, a query cannot be planned or does more than read, or queries read
     /// one another in a circle; [`crate::error::Kind::Unavailable`] when a store does not answer or
     /// denies access.
-    pub async fn open<'a>(
-        context: SessionContext,
-        places: Places,
-        definitions: &BTreeMap<String, Source>,
-        wanted: impl IntoIterator<Item = &'a str>,
-    ) -> Result<Self> {
-        let mut sources =
-            Self { context, places, definitions: definitions.clone(), tables: BTreeMap::new() };
-        sources.open_also(wanted).await?;
-        Ok(sources)
-    }
-
-    /// Opens more of the sources, where they are not open yet.
-    ///
-    /// # Errors
-    /// Those of [`Sources::open`].
-    pub(super) async fn open_also<'a>(
-        &mut self,
-        wanted: impl IntoIterator<Item = &'a str>,
-    ) -> Result<()> {
+    pub async fn open<'a>(&mut self, wanted: impl IntoIterator<Item = &'a str>) -> Result<()> {
         for source in wanted {
             self.open_one(source, &mut Vec::new()).await?;
         }

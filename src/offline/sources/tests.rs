@@ -68,7 +68,9 @@ fn sql(sql: &str) -> Source {
 fn open(folder: &TempDir, sources: Vec<(&str, Source)>, wanted: &str) -> Result<Sources> {
     let sources = sources.into_iter().map(|(name, source)| (name.to_owned(), source)).collect();
     let context = session(&Resources { partitions: 2, ..Resources::default() }).unwrap();
-    block_on(Sources::open(context, places(folder), &sources, [wanted]))
+    let mut sources = Sources::new(context, places(folder), sources);
+    block_on(sources.open([wanted]))?;
+    Ok(sources)
 }
 
 fn places(folder: &TempDir) -> Places {
@@ -385,8 +387,8 @@ async fn a_query_gives_the_same_bits_on_any_machine() {
             ("sums".to_owned(), sql(query)),
         ]);
         let context = session(&resources).unwrap();
-        let sources =
-            Sources::open(context, places(&folder), &definitions, ["sums"]).await.unwrap();
+        let mut sources = Sources::new(context, places(&folder), definitions);
+        sources.open(["sums"]).await.unwrap();
         let rows = sources.context().table("sums").await.unwrap();
         let rows = rows.sort(vec![ident("k").sort(true, true)]).unwrap();
         let schema = Arc::clone(rows.schema().inner());
