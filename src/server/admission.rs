@@ -304,7 +304,8 @@ impl Failure {
         Self::new(StatusCode::TOO_MANY_REQUESTS, error).retry_after(wait)
     }
 
-    fn overloaded(error: &Error) -> Self {
+    /// What cannot be taken now can be tried again at once.
+    pub(super) fn overloaded(error: &Error) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, error).retry_after(Duration::from_secs(1))
     }
 }

@@ -20,11 +20,15 @@ use serde::{
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::{App, Settings, error::Failure};
+use super::{
+    App,
+    error::Failure,
+    room::{Held, Room},
+};
 use crate::error::Error;
 
-/// A body of JSON.
-pub(super) struct JsonBody<T>(pub T);
+/// A body of JSON, and the room that it takes.
+pub(super) struct JsonBody<T>(pub T, pub Held);
 
 impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
     type Rejection = Failure;
@@ -33,13 +37,17 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
         let path = request.uri().clone();
         refuse_other_types(request.headers())?;
         refuse_other_codings(request.headers())?;
-        let bytes = read(request, &app.settings).await?;
+        let mut held = Held::default();
+        let bytes = read(request, app, &mut held).await?;
         let since = Instant::now();
-        refuse_heavy(&bytes, app.settings.max_body_bytes)?;
+        if bytes.len() > SMALL {
+            let weight = weight_within(&bytes, app.settings.max_body_bytes)?;
+            app.room.grow(&mut held, bytes.len() as u64 + weight)?;
+        }
         let parsed = serde_json::from_slice(&bytes);
         app.stages.parse.took(since);
         match parsed {
-            Ok(body) => Ok(Self(body)),
+            Ok(body) => Ok(Self(body, held)),
             Err(error) => {
                 let error =
                     Error::invalid(format!("the body is not what {} takes: {error}", path.path()))
@@ -75,7 +83,12 @@ fn refuse_other_codings(headers: &HeaderMap) -> Result<(), Failure> {
     }
 }
 
-async fn read(request: Request, settings: &Settings) -> Result<Bytes, Failure> {
+/// A body that is larger, and the values of one, have to find room beside those of other requests;
+/// the values of a smaller one take some hundred kilobytes at the most.
+const SMALL: usize = 8 << 10;
+
+async fn read(request: Request, app: &App, held: &mut Held) -> Result<Bytes, Failure> {
+    let App { settings, room, .. } = app;
     let limit = settings.max_body_bytes;
     let declared = request.headers().get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
@@ -83,14 +96,14 @@ async fn read(request: Request, settings: &Settings) -> Result<Bytes, Failure> {
         return Err(too_large(BODY, limit, 0, declared));
     }
     let patience: Duration = settings.body_timeout.into();
-    timeout(patience, collect(request.into_body(), limit)).await.unwrap_or_else(|_| {
+    timeout(patience, collect(request.into_body(), limit, room, held)).await.unwrap_or_else(|_| {
         let error =
             Error::invalid(format!("the body did not arrive within {}", settings.body_timeout));
         Err(Failure::new(StatusCode::REQUEST_TIMEOUT, &error))
     })
 }
 
-async fn collect(body: Body, limit: u64) -> Result<Bytes, Failure> {
+async fn collect(body: Body, limit: u64, room: &Room, held: &mut Held) -> Result<Bytes, Failure> {
     let mut pieces = body.into_data_stream();
     let mut first = Bytes::new();
     let mut whole = Vec::new();
@@ -103,6 +116,9 @@ async fn collect(body: Body, limit: u64) -> Result<Bytes, Failure> {
         let requested = (current + piece.len()) as u64;
         if requested > limit {
             return Err(too_large(BODY, limit, current as u64, requested));
+        }
+        if requested > SMALL as u64 {
+            room.grow(held, requested)?;
         }
         // Most bodies come in one piece, which is taken as it is.
         if current == 0 {
@@ -126,20 +142,18 @@ fn too_large(what: &str, limit: u64, current: u64, requested: u64) -> Failure {
     Failure::new(StatusCode::PAYLOAD_TOO_LARGE, &error)
 }
 
-/// A smaller body makes no more than some megabytes, whatever it says.
-const WEIGHED_FROM: usize = 64 << 10;
-
 /// How many bytes the values of a body may take for each that it may have itself.
-const SPREAD: u64 = 8;
+pub(super) const SPREAD: u64 = 8;
 
-/// Refuses a body whose values would take far more memory than it does: a list of digits, or of
-/// short lists, which is next to nothing while it is compressed.
-fn refuse_heavy(body: &[u8], max_body_bytes: u64) -> Result<(), Failure> {
+/// The [`weight`] of a body. One whose values would take far more memory than it does is refused: a
+/// list of digits, or of short lists, which is next to nothing while it is compressed.
+fn weight_within(body: &[u8], max_body_bytes: u64) -> Result<u64, Failure> {
     let limit = max_body_bytes.saturating_mul(SPREAD);
-    let weight = if body.len() < WEIGHED_FROM { 0 } else { weight(body) };
-    match weight > limit {
-        true => Err(too_large("bytes of memory for the values of a request", limit, 0, weight)),
-        false => Ok(()),
+    match weight(body) {
+        weight if weight > limit => {
+            Err(too_large("bytes of memory for the values of a request", limit, 0, weight))
+        }
+        weight => Ok(weight),
     }
 }
 
@@ -218,20 +232,20 @@ mod tests {
     #[test]
     fn values_that_take_far_more_than_their_body_are_refused() {
         let check = |bytes: usize, item: &str, refused: bool| {
-            let answer = refuse_heavy(&body(bytes, item), MAX);
+            let answer = weight_within(&body(bytes, item), MAX);
             assert_eq!(answer.is_err(), refused, "{bytes} bytes of {item}: {answer:?}");
         };
         let deep = format!("{}0{}", "[".repeat(100), "]".repeat(100));
         for item in ["0", "\"\"", "[0]", "{}", "{\"\":0}", &deep] {
             check(MAX as usize, item, true);
-            check(WEIGHED_FROM - 1, item, false);
+            check(SMALL, item, false);
         }
         let text = format!("\"{}\"", "\\\",[{".repeat(1_000));
         for item in ["0.43599490214200376", "\"1998-01-08T00:00:00Z\"", &text] {
             check(MAX as usize, item, false);
         }
         check(MAX as usize / 2, "123456789", false);
-        let heavy = refuse_heavy(&body(MAX as usize, "0"), MAX).unwrap_err();
+        let heavy = weight_within(&body(MAX as usize, "0"), MAX).unwrap_err();
         let (status, message, _) = heavy.told();
         let told = "bytes of memory for the values of a request over the limit: limit 8388608, \
             current 0, requested 37749024\nhint: ask for fewer rows at a time";

@@ -8,6 +8,7 @@ mod front;
 mod listen;
 mod meters;
 mod model;
+mod room;
 mod routes;
 mod runs;
 mod settings;
@@ -29,6 +30,7 @@ use crate::{
 };
 use admission::Admission;
 use front::{Front, Paths};
+use room::Room;
 
 pub use admission::{ConsumerSettings, Rate};
 pub use answer::{Remarks, answer_body};
@@ -42,6 +44,8 @@ struct App {
     live: Arc<Live>,
     settings: Settings,
     admission: Arc<Admission>,
+    /// For bodies.
+    room: Room,
     jobs: Arc<dyn Jobs>,
     runs: Arc<runs::Runs>,
     stages: StageMeters,
@@ -69,6 +73,7 @@ impl Server {
         let (router, document, paths) = documented();
         let app = Arc::new(App {
             live,
+            room: Room::new(settings.max_bodies_bytes),
             settings,
             jobs,
             runs: Arc::default(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{ConsumerSettings, Rate};
+use super::{ConsumerSettings, Rate, body::SPREAD};
 use crate::{
     error::{Error, Result},
     time::Span,
@@ -24,6 +24,9 @@ pub struct Settings {
     pub write_timeout: Span,
     /// Bytes of the body of a request, decompressed.
     pub max_body_bytes: u64,
+    /// Bytes of the bodies of all requests at a time, with the values in them; small bodies are not
+    /// counted. No less than one body may take.
+    pub max_bodies_bytes: u64,
     /// Entity rows of a request, and rows of a push.
     pub max_rows: u32,
     /// Answers from this size on, in bytes, are compressed for clients that take gzip.
@@ -65,6 +68,7 @@ impl Default for Settings {
             body_timeout: Span(30 * SECOND),
             write_timeout: Span(30 * SECOND),
             max_body_bytes: 16 << 20,
+            max_bodies_bytes: 1 << 30,
             max_rows: 10_000,
             gzip_bytes: 32_768,
             drain_delay: Span(0),
@@ -89,12 +93,15 @@ impl Settings {
     /// # Errors
     /// [`Kind::Invalid`](crate::error::Kind::Invalid), naming the setting and its valid values.
     pub(super) fn check(&self) -> Result<()> {
+        // A body, and its values beside it.
+        let one_body = self.max_body_bytes.saturating_mul(1 + SPREAD);
         let bounds = [
             ("max_connections", u64::from(self.max_connections), 1, 1 << 20),
             ("header_timeout (µs)", self.header_timeout.0.unsigned_abs(), 1_000, DAY),
             ("body_timeout (µs)", self.body_timeout.0.unsigned_abs(), 1_000, DAY),
             ("write_timeout (µs)", self.write_timeout.0.unsigned_abs(), 1_000, DAY),
             ("max_body_bytes", self.max_body_bytes, 1_024, 1 << 32),
+            ("max_bodies_bytes", self.max_bodies_bytes, one_body, 1 << 40),
             ("max_rows", u64::from(self.max_rows), 1, 1_000_000),
             ("request_timeout (µs)", self.request_timeout.0.unsigned_abs(), 1_000, DAY),
             ("queue_timeout (µs)", self.queue_timeout.0.unsigned_abs(), 0, DAY),
@@ -124,6 +131,11 @@ mod tests {
             assert_eq!(settings.check().unwrap_err().message(), expected);
         };
         Settings::default().check().unwrap();
+        check(
+            "max_body_bytes = 134217728",
+            "server.max_bodies_bytes is 1073741824 and has to be between 1207959552 and \
+             1099511627776",
+        );
         check("max_rows = 0", "server.max_rows is 0 and has to be between 1 and 1000000");
         check(
             "header_timeout = \"2d\"",

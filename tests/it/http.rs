@@ -227,6 +227,33 @@ fn bodies_may_be_compressed_both_ways_within_the_limits() {
     assert_eq!(reply.header("content-encoding"), "", "a small answer is not worth it");
 }
 
+/// However many bodies come at once, and however slowly; small ones are not in their way.
+#[test]
+fn a_body_finds_room_beside_others_or_is_sent_away() {
+    let (_project, server) =
+        serving("[server]\nmax_body_bytes = 65536\nmax_bodies_bytes = 589824\n");
+    let body = churn().to_string();
+    let large = format!("{body}{}", " ".repeat(20_000));
+    let ask = |body: &str| send(&server, "/get-online-features", &[JSON], body.as_bytes());
+    let head = "POST /get-online-features HTTP/1.1\r\nhost: a\r\n\
+        content-type: application/json\r\ncontent-length: 65536\r\n\r\n";
+    let slow = || {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(" ".repeat(65_000).as_bytes()).unwrap();
+        stream
+    };
+    let slow: Vec<TcpStream> = (0..9).map(|_| slow()).collect();
+    eventually("bodies that are not there yet have room", || ask(&large).status == 503);
+    let refused = ask(&large);
+    assert_eq!(refused.header("retry-after"), "1");
+    let told = "bytes of memory for the bodies of all requests over the limit: limit 589824, ";
+    assert!(refused.refusal().starts_with(told), "{}", refused.refusal());
+    assert_eq!(ask(&body).status, 200);
+    drop(slow);
+    eventually("the room is there again", || ask(&large).status == 200);
+}
+
 #[test]
 fn http2_without_tls_is_understood() {
     let (_project, server) = serving("");
@@ -344,6 +371,22 @@ fn a_store_that_fails_is_named_and_the_rest_is_ready() {
     let reasons = body["reasons"].as_array().unwrap();
     assert_eq!(reasons.len(), 1, "{body}");
     assert!(reasons[0].as_str().unwrap().starts_with("online store away: "), "{body}");
+}
+
+/// So does a view that came into force with a store that this machine's settings do not have.
+#[test]
+fn a_store_that_is_not_there_is_named_and_the_rest_is_ready() {
+    let project = shop();
+    project.write("unskew.toml", &format!("{NAME}[stores.own]\npath = \"own\"\n"));
+    let view = "[feature_view.orders]\n";
+    let definitions = DEFINITIONS.replace(view, &format!("{view}store = \"own\"\n"));
+    project.write("features/shop.toml", &definitions);
+    project.ok(&["apply"]);
+    project.write("unskew.toml", NAME);
+    let (status, body) = project.serve().get("/ready");
+    let body: Value = serde_json::from_str(&body).unwrap();
+    let reason = "feature view orders: there is no online store own\nhint: there are none";
+    assert_eq!((status, &body["reasons"]), (200, &json!([reason])), "{body}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ use crate::{
 )]
 pub(in crate::server) async fn get_online_features(
     State(app): State<Arc<App>>,
-    JsonBody(body): JsonBody<GetOnlineFeatures>,
+    JsonBody(body, _held): JsonBody<GetOnlineFeatures>,
 ) -> Result<impl IntoResponse, Failure> {
     let server = app.live.current();
     let (prepared, warnings) = match (body.feature_service, body.features) {

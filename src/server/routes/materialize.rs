@@ -38,7 +38,7 @@ use crate::{
 pub(in crate::server) async fn materialize(
     State(app): State<Arc<App>>,
     query: Result<Query<RunQuery>, QueryRejection>,
-    JsonBody(body): JsonBody<Materialize>,
+    JsonBody(body, _held): JsonBody<Materialize>,
 ) -> Result<Response, Failure> {
     let window = refuse_version(body.version.as_ref()).and_then(|()| window(&body));
     let window = window.map_err(|error| Failure::of_write(&error, Unknown::FeatureView))?;
@@ -62,7 +62,7 @@ pub(in crate::server) async fn materialize(
 pub(in crate::server) async fn materialize_incremental(
     State(app): State<Arc<App>>,
     query: Result<Query<RunQuery>, QueryRejection>,
-    JsonBody(body): JsonBody<MaterializeIncremental>,
+    JsonBody(body, _held): JsonBody<MaterializeIncremental>,
 ) -> Result<Response, Failure> {
     refuse_version(body.version.as_ref())
         .map_err(|error| Failure::of_write(&error, Unknown::FeatureView))?;

@@ -16,6 +16,7 @@ use crate::{
     audit::Served,
     error::Error,
     metrics,
+    serve::check_stores,
     server::{App, error::Failure, model::Readiness},
 };
 
@@ -44,7 +45,8 @@ pub(in crate::server) async fn ready(State(app): State<Arc<App>>) -> (StatusCode
     let draining = app.draining.load(Ordering::Relaxed);
     let failing = server.failing_stores(PATIENCE).await;
     let ready = !draining && failing.len() < server.stores().all().count();
-    let mut reasons: Vec<String> = failing.iter().map(ToString::to_string).collect();
+    let missing = check_stores(&server.in_force().state.definitions, server.stores()).err();
+    let mut reasons: Vec<String> = failing.iter().chain(&missing).map(Error::to_string).collect();
     if draining {
         reasons.push("the server was asked to stop".to_owned());
     }

@@ -31,7 +31,7 @@ use crate::{
 )]
 pub(in crate::server) async fn push(
     State(app): State<Arc<App>>,
-    JsonBody(body): JsonBody<Push>,
+    JsonBody(body, _held): JsonBody<Push>,
 ) -> Result<StatusCode, Failure> {
     let failure = |error: Error| Failure::of_write(&error, Unknown::PushSource);
     if let Some(to) = body.to.as_deref().filter(|to| *to != "online") {
@@ -61,7 +61,7 @@ pub(in crate::server) async fn push(
 )]
 pub(in crate::server) async fn write_to_online_store(
     State(app): State<Arc<App>>,
-    JsonBody(body): JsonBody<WriteToOnlineStore>,
+    JsonBody(body, _held): JsonBody<WriteToOnlineStore>,
 ) -> Result<Json<()>, Failure> {
     let failure = |error: Error| Failure::of_write(&error, Unknown::FeatureView);
     let server = app.live.current();
