@@ -103,7 +103,8 @@ impl Get {
         };
         let prepared = server.prepare(&self.wanted.wanted(), self.wanted.full_names())?;
         let answer = server.answer(&prepared, &request).await?;
-        let body = answer_body(&answer, server.in_force().sequence, &Remarks::default());
+        let (snapshot, remarks) = (server.in_force().sequence, Remarks::default());
+        let body = answer_body(&answer, snapshot, &remarks, usize::MAX)?;
         serde_json::from_slice(&body)
             .map_err(|error| Error::internal(format!("an answer is no JSON: {error}")))
     }

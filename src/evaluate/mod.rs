@@ -21,5 +21,5 @@ pub use in_force::InForce;
 pub use library::Library;
 pub use on_demand::{Computed, OnDemand};
 pub use stored::StoredFeatures;
-pub use turns::{Pace, Turns};
+pub use turns::{Pace, Turns, apart};
 pub use working::Working;

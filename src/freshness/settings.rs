@@ -41,6 +41,12 @@ impl Settings {
         self.every.max(self.repeat)
     }
 
+    /// After what time Alertmanager is told again at the next look: looks come a little early or
+    /// late, and one that comes early is not passed over.
+    pub(super) fn due_after(&self) -> Span {
+        Span(self.repeat.0.saturating_sub(self.every.0 / 2))
+    }
+
     /// Whether every webhook has a URL.
     ///
     /// # Errors
@@ -177,6 +183,7 @@ mod tests {
         let settings: Settings = toml::from_str("every = \"5s\"").unwrap();
         assert_eq!((settings.every, settings.repeat), (Span(5_000_000), every()));
         assert_eq!(settings.told_every(), every());
+        assert_eq!(settings.due_after(), Span(57_500_000));
         let error = toml::from_str::<Settings>("every = \"0s\"").unwrap_err();
         assert!(error.to_string().contains("0s is shorter than 100ms"), "{error}");
     }

@@ -147,7 +147,7 @@ async fn tell(
     for view in incidents.keys() {
         told.entry(view.clone()).or_default();
     }
-    let repeat = (receiver.shape == Shape::Alertmanager).then_some(settings.repeat);
+    let repeat = (receiver.shape == Shape::Alertmanager).then_some(settings.due_after());
     let due = |(view, told): (&String, &mut Told)| {
         let end = || match round.views.contains_key(view) {
             true => End::Fresh,

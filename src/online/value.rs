@@ -124,6 +124,16 @@ impl FoundFeatures {
         Ok(Self { read, places })
     }
 
+    /// The bytes of all that was read with these rows.
+    pub fn bytes(&self) -> usize {
+        self.read.bytes().len()
+    }
+
+    /// The bytes of the values of a feature.
+    pub fn column_bytes(&self, column: usize) -> usize {
+        self.places.column(column).flatten().map(|place| place.len()).sum()
+    }
+
     /// Appends a feature as a JSON list; `missing` stands for values that are null.
     pub fn write(&self, column: usize, missing: &[u8], out: &mut Vec<u8>) {
         write_places(&self.places, column, self.read.bytes(), missing, out);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array as _, ArrayRef};
 
 use crate::{name::FeatureRef, online::FoundFeatures, time::Timestamp, value::write_column};
 
@@ -38,6 +38,10 @@ impl Status {
     }
 }
 
+/// How many values, or bytes of a column, make an answer large.
+const LARGE_CELLS: usize = 100_000;
+const LARGE_BYTES: usize = 1 << 20;
+
 /// The answer to a request, by a plan that it borrows what is the same every time from.
 #[derive(Debug)]
 pub struct Answer<'a> {
@@ -60,6 +64,26 @@ impl Answer<'_> {
     /// How many entity rows it is for.
     pub fn rows(&self) -> usize {
         self.provenances.first().map_or(0, |provenance| provenance.statuses.len())
+    }
+
+    /// Whether to write it takes so long that others should not wait for that.
+    pub fn is_large(&self) -> bool {
+        self.columns.len() * self.rows() > LARGE_CELLS
+            || self.columns.iter().any(|column| self.size(column) > LARGE_BYTES)
+    }
+
+    /// About how many bytes the values of a column are; where they are few, at the most.
+    pub fn size(&self, column: &AnswerColumn<'_>) -> usize {
+        match &column.values {
+            Values::Array(array) => array.get_array_memory_size(),
+            Values::Stored(StoredColumn { view, column, .. }) => {
+                let found = &self.found[*view];
+                match found.bytes() {
+                    few if few <= LARGE_BYTES => few,
+                    _ => found.column_bytes(*column),
+                }
+            }
+        }
     }
 
     /// How the values of a column came to be.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::{
+    error::{Error, Result},
     serve::{Answer, AnswerColumn, Provenance},
     value::write_timestamp,
 };
@@ -21,13 +22,35 @@ pub struct Remarks {
 }
 
 /// The body of an answer made from this snapshot: JSON.
-pub fn answer_body(answer: &Answer<'_>, snapshot: u64, remarks: &Remarks) -> Vec<u8> {
+///
+/// # Errors
+/// [`Kind::Limit`](crate::error::Kind::Limit) for one of more than so many bytes, before a column is
+/// written that would make it so.
+pub fn answer_body(
+    answer: &Answer<'_>,
+    snapshot: u64,
+    remarks: &Remarks,
+    limit: usize,
+) -> Result<Vec<u8>> {
     let (columns, described) = (&answer.columns, answer.described);
     let size = described.names.len() + described.fingerprints.len();
-    let mut body = Vec::with_capacity(512 + size + columns.len() * (128 + answer.rows() * 48));
+    let size = 512 + size + columns.len() * (128 + answer.rows() * 48);
+    let mut body = Vec::with_capacity(size.min(limit));
     let mut shared = None;
-    body.extend_from_slice(b"{\"results\":");
-    list(&mut body, columns, |body, column| write_result(body, answer, column, &mut shared));
+    body.extend_from_slice(b"{\"results\":[");
+    for (place, column) in columns.iter().enumerate() {
+        let size = body.len() + answer.size(column);
+        if size > limit {
+            let [limit, current, requested] = [limit, body.len(), size].map(|size| size as u64);
+            return Err(Error::limit("bytes of an answer", limit, current, requested)
+                .with_hint("ask for fewer entities or features at a time"));
+        }
+        if place > 0 {
+            body.push(b',');
+        }
+        write_result(&mut body, answer, column, &mut shared);
+    }
+    body.push(b']');
     let keys: Vec<&str> = columns.iter().map_while(join_key).collect();
     body.extend_from_slice(b",\"metadata\":{\"feature_names\":");
     described_list(&mut body, &keys, json, &described.names);
@@ -66,7 +89,7 @@ pub fn answer_body(answer: &Answer<'_>, snapshot: u64, remarks: &Remarks) -> Vec
         });
     }
     body.push(b'}');
-    body
+    Ok(body)
 }
 
 #[derive(Serialize)]
@@ -227,7 +250,12 @@ mod tests {
         let described = &described;
         let answer = Answer { columns, found, provenances, described, errors, unavailable };
         let remarks = Remarks { views: true, warnings: ["old".to_owned()].into() };
-        let body = answer_body(&answer, 7, &remarks);
+        let body = answer_body(&answer, 7, &remarks, usize::MAX).unwrap();
+        for limit in [0, body.len() / 2] {
+            let refused = answer_body(&answer, 7, &remarks, limit).unwrap_err();
+            let told = format!("bytes of an answer over the limit: limit {limit}, ");
+            assert!(refused.message().starts_with(&told), "{refused}");
+        }
         let read: OnlineFeatures = serde_json::from_slice(&body).unwrap();
         let values: Vec<_> = read.results.iter().map(|column| json!(column.values)).collect();
         assert_eq!(values, [json!([1, 2]), json!([0.5, null]), json!([1, 2]), json!([1, 2])]);

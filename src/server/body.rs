@@ -44,18 +44,26 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
             let weight = weight_within(&bytes, app.settings.max_body_bytes)?;
             app.room.grow(&mut held, bytes.len() as u64 + weight)?;
         }
-        let parsed = serde_json::from_slice(&bytes);
+        let parsed = parse(&bytes);
         app.stages.parse.took(since);
-        match parsed {
-            Ok(body) => Ok(Self(body, held)),
-            Err(error) => {
-                let error =
-                    Error::invalid(format!("the body is not what {} takes: {error}", path.path()))
-                        .with_hint("GET /openapi.json says what it takes");
-                Err(Failure::invalid(&error))
-            }
-        }
+        let body = parsed.map_err(|why| {
+            let error =
+                Error::invalid(format!("the body is not what {} takes: {why}", path.path()))
+                    .with_hint("GET /openapi.json says what it takes");
+            Failure::invalid(&error)
+        })?;
+        Ok(Self(body, held))
     }
+}
+
+/// What a body says, or why it says nothing. A list is no object, though its items could be taken for
+/// the fields of one, in the order in which they happen to stand in the code.
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    let text = std::str::from_utf8(body).map_err(|error| error.to_string())?;
+    if text.trim_ascii_start().starts_with('[') {
+        return Err("it is a list, and has to be an object".to_owned());
+    }
+    serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 /// A page of another site may send any body but one that says it is JSON, unless it asks first: so
@@ -250,6 +258,23 @@ mod tests {
         let told = "bytes of memory for the values of a request over the limit: limit 8388608, \
             current 0, requested 37749024\nhint: ask for fewer rows at a time";
         assert_eq!((status, message), (413, told));
+    }
+
+    #[test]
+    fn a_body_is_an_object_in_utf8() {
+        #[derive(Debug, Deserialize, PartialEq)]
+        struct Asked {
+            a: u8,
+        }
+        let check = |body: &[u8], expected: Result<u8, &str>| {
+            let parsed = parse::<Asked>(body).map(|asked| asked.a);
+            assert_eq!(parsed, expected.map_err(str::to_owned));
+        };
+        check(b" {\"a\": 1} ", Ok(1));
+        check(b"\n [1]", Err("it is a list, and has to be an object"));
+        let no_utf8 = "invalid utf-8 sequence of 1 bytes from index 6";
+        check(b"{\"b\":\"\xff\",\"a\":1}", Err(no_utf8));
+        check(b"", Err("EOF while parsing a value at line 1 column 0"));
     }
 
     /// The bytes of a value, without those of texts.

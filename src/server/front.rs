@@ -11,8 +11,9 @@ use axum::{
     Router,
     body::Body,
     http::{
-        HeaderMap, HeaderName, HeaderValue, Request,
-        header::{ACCEPT_ENCODING, CONTENT_ENCODING},
+        HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version,
+        header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST},
+        uri::Authority,
     },
     response::{IntoResponse as _, Response},
 };
@@ -29,10 +30,11 @@ use tower_http::{
 
 use super::{
     admission::{Admission, OTHER},
-    error::{Cause, panicked},
+    error::{Cause, Failure, panicked},
     meters::RequestMeters,
     streams::{Answer, Streams},
 };
+use crate::error::Error;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -101,6 +103,7 @@ impl Front {
             false => admission.admit(request.headers()),
         };
         let path = paths.all.get(path).map_or(OTHER, String::as_str);
+        let admitted = admitted.and_then(|()| check_host(&request));
         let mut response = match admitted {
             Ok(()) => AssertUnwindSafe(self.0.route(request))
                 .catch_unwind()
@@ -144,6 +147,25 @@ impl Service<Request<Incoming>> for Front {
         let stream = self.1.as_ref().map(Streams::open);
         let answered = self.clone().answer(request);
         Box::pin(answered.map(|answer| Ok(answer.map(|body| Answer::new(body, stream)))))
+    }
+}
+
+/// Refuses what says twice, or not at all, which host it is for: a proxy before this server may go by
+/// another one (RFC 9112, 3.2).
+fn check_host<B>(request: &Request<B>) -> Result<(), Failure> {
+    if request.version() != Version::HTTP_11 {
+        return Ok(());
+    }
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let is_host =
+        |host: &HeaderValue| host.is_empty() || Authority::try_from(host.as_bytes()).is_ok();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) if is_host(host) => Ok(()),
+        _ => {
+            let error = Error::invalid("the request does not name one host")
+                .with_hint("HTTP/1.1 has one header \"host\" in every request");
+            Err(Failure::new(StatusCode::BAD_REQUEST, &error))
+        }
     }
 }
 

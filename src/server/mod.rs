@@ -21,7 +21,10 @@ use std::sync::{
 
 use axum::Router;
 use tokio::{net::TcpListener, time::sleep};
-use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa::{
+    PartialSchema as _,
+    openapi::{ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, ResponseBuilder},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
@@ -117,6 +120,32 @@ fn check_settings(settings: &Settings) -> Result<Admission> {
     Admission::new(settings)
 }
 
+/// How requests with a body may be refused, whatever the route.
+const REFUSALS: [(&str, &str); 9] = [
+    ("400", "The request cannot be read"),
+    ("401", "No key, or an unknown one, where one is needed"),
+    ("408", "The body did not arrive in time"),
+    ("413", "The body is too large"),
+    ("415", "The body is not said to be JSON, or is compressed in another way than with gzip"),
+    ("422", "The request is not right"),
+    ("429", "Too often: `Retry-After` says when to try again"),
+    ("500", "A defect of the server"),
+    ("503", "Too much at once, or a store does not answer"),
+];
+
+/// Says of every route with a body how it may be refused, where the route itself does not.
+fn add_refusals(document: &mut OpenApi) {
+    for operation in document.paths.paths.values_mut().filter_map(|path| path.post.as_mut()) {
+        for (status, description) in REFUSALS {
+            let text = ContentBuilder::new().schema(Some(String::schema())).build();
+            let refusal = ResponseBuilder::new().description(description);
+            let refusal = refusal.content("application/json", text).build();
+            let responses = &mut operation.responses.responses;
+            responses.entry(status.to_owned()).or_insert_with(|| refusal.into());
+        }
+    }
+}
+
 /// The routes, the document that describes them, which is made from the code of each, and their
 /// paths.
 fn documented() -> (Router<Arc<App>>, OpenApi, Paths) {
@@ -143,6 +172,8 @@ fn documented() -> (Router<Arc<App>>, OpenApi, Paths) {
             .routes(routes!(watch::fingerprints))
             .merge(open)
             .split_for_parts();
+    let mut document = document;
+    add_refusals(&mut document);
     let router =
         router.fallback(watch::not_found).method_not_allowed_fallback(watch::method_not_allowed);
     let paths = Paths { all: names(&document), open: open_paths };

@@ -1,6 +1,6 @@
 //! The bodies of requests and responses, as they are on the wire.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -213,9 +213,19 @@ pub(super) struct MaterializeIncremental {
 #[into_params(parameter_in = Query)]
 pub(super) struct RunQuery {
     /// Answer at once, and run meanwhile.
-    #[serde(default, rename = "async")]
+    #[serde(default, rename = "async", deserialize_with = "yes_or_no")]
     #[param(required = false)]
     pub is_async: bool,
+}
+
+/// A boolean of a query, in all the spellings that Feast's server takes: Python writes `True`.
+fn yes_or_no<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "t" | "on" | "y" | "yes" => Ok(true),
+        "false" | "0" | "f" | "off" | "n" | "no" => Ok(false),
+        _ => Err(D::Error::custom(format!("{text:?} is neither true nor false"))),
+    }
 }
 
 /// A run that goes on after the answer.

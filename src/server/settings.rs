@@ -24,8 +24,10 @@ pub struct Settings {
     pub write_timeout: Span,
     /// Bytes of the body of a request, decompressed.
     pub max_body_bytes: u64,
-    /// Bytes of the bodies of all requests at a time, with the values in them; small bodies are not
-    /// counted. No less than one body may take.
+    /// Bytes of the body of an answer, before it is compressed.
+    pub max_answer_bytes: u64,
+    /// Bytes of the bodies of all requests and answers at a time, with the values in those of
+    /// requests; small bodies are not counted. No less than one may take.
     pub max_bodies_bytes: u64,
     /// Entity rows of a request, and rows of a push.
     pub max_rows: u32,
@@ -68,6 +70,7 @@ impl Default for Settings {
             body_timeout: Span(30 * SECOND),
             write_timeout: Span(30 * SECOND),
             max_body_bytes: 16 << 20,
+            max_answer_bytes: 64 << 20,
             max_bodies_bytes: 1 << 30,
             max_rows: 10_000,
             gzip_bytes: 32_768,
@@ -94,13 +97,14 @@ impl Settings {
     /// [`Kind::Invalid`](crate::error::Kind::Invalid), naming the setting and its valid values.
     pub(super) fn check(&self) -> Result<()> {
         // A body, and its values beside it.
-        let one_body = self.max_body_bytes.saturating_mul(1 + SPREAD);
+        let one_body = self.max_body_bytes.saturating_mul(1 + SPREAD).max(self.max_answer_bytes);
         let bounds = [
             ("max_connections", u64::from(self.max_connections), 1, 1 << 20),
             ("header_timeout (µs)", self.header_timeout.0.unsigned_abs(), 1_000, DAY),
             ("body_timeout (µs)", self.body_timeout.0.unsigned_abs(), 1_000, DAY),
             ("write_timeout (µs)", self.write_timeout.0.unsigned_abs(), 1_000, DAY),
             ("max_body_bytes", self.max_body_bytes, 1_024, 1 << 32),
+            ("max_answer_bytes", self.max_answer_bytes, 1_024, 1 << 32),
             ("max_bodies_bytes", self.max_bodies_bytes, one_body, 1 << 40),
             ("max_rows", u64::from(self.max_rows), 1, 1_000_000),
             ("request_timeout (µs)", self.request_timeout.0.unsigned_abs(), 1_000, DAY),

@@ -258,8 +258,12 @@ fn integer(value: &Value) -> Option<i64> {
 
 fn float(value: &Value) -> Option<f64> {
     match value {
-        // This takes "NaN", "Infinity" and "-Infinity" too.
-        Value::String(text) => text.parse().ok(),
+        // This takes "NaN", "Infinity" and "-Infinity" too; digits are never one of them.
+        Value::String(text) => {
+            let number: f64 = text.parse().ok()?;
+            let is_named = !text.contains(|c: char| c.is_ascii_digit());
+            (number.is_finite() || is_named).then_some(number)
+        }
         number => number.as_f64(),
     }
 }
@@ -403,6 +407,11 @@ mod tests {
         );
         // There is a nearest float for each of them, and for the first it is infinity.
         check(json!(1e39), DataType::Float32, "row 1: 1e+39 is not a value of type float32");
+        check(
+            json!("-1e999"),
+            DataType::Float64,
+            "row 1: \"-1e999\" is not a value of type float64",
+        );
         check(
             json!([1.5, 1e39]),
             DataType::ListFloat32,

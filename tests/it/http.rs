@@ -227,6 +227,49 @@ fn bodies_may_be_compressed_both_ways_within_the_limits() {
     assert_eq!(reply.header("content-encoding"), "", "a small answer is not worth it");
 }
 
+#[test]
+fn an_answer_has_a_limit_and_large_ones_arrive_whole() {
+    let (_project, server) = serving("[server]\nmax_answer_bytes = 65536\n");
+    let ask = |rows: usize| {
+        let entities = json!({"customer_id": vec![1; rows]});
+        let body = json!({"features": ["orders:amount"], "entities": entities}).to_string();
+        send(&server, "/get-online-features", &[JSON], body.as_bytes())
+    };
+    assert_eq!(ask(10).status, 200);
+    let refused = ask(2_000);
+    assert_eq!(refused.status, 413);
+    let told = "bytes of an answer over the limit: limit 65536, ";
+    assert!(refused.refusal().starts_with(told), "{}", refused.refusal());
+    let (_project, server) = serving("[server]\nmax_rows = 200000\nmax_body_bytes = 33554432\n");
+    let entities = json!({"customer_id": vec![1; 150_000]});
+    let body = json!({"features": ["orders:amount"], "entities": entities}).to_string();
+    let reply = send(&server, "/get-online-features", &[JSON], body.as_bytes());
+    assert_eq!(reply.status, 200);
+    let answer: Value = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!(answer["results"][1]["values"], json!(vec![3.5; 150_000]));
+}
+
+#[test]
+fn a_request_names_one_host() {
+    let (_project, server) = serving("");
+    let check = |head: &str, expected: &str| {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream
+            .write_all(format!("GET /health {head}connection: close\r\n\r\n").as_bytes())
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer.split(' ').nth(1), Some(expected), "{head}: {answer}");
+    };
+    check("HTTP/1.1\r\nhost: a:80\r\n", "200");
+    check("HTTP/1.1\r\nhost:\r\n", "200");
+    check("HTTP/1.0\r\n", "200");
+    check("HTTP/1.1\r\n", "400");
+    check("HTTP/1.1\r\nhost: a\r\nhost: b\r\n", "400");
+    check("HTTP/1.1\r\nhost: a b/\r\n", "400");
+}
+
 /// However many bodies come at once, and however slowly; small ones are not in their way.
 #[test]
 fn a_body_finds_room_beside_others_or_is_sent_away() {
@@ -247,7 +290,7 @@ fn a_body_finds_room_beside_others_or_is_sent_away() {
     eventually("bodies that are not there yet have room", || ask(&large).status == 503);
     let refused = ask(&large);
     assert_eq!(refused.header("retry-after"), "1");
-    let told = "bytes of memory for the bodies of all requests over the limit: limit 589824, ";
+    let told = "bytes of memory for the bodies of all requests and answers over the limit: ";
     assert!(refused.refusal().starts_with(told), "{}", refused.refusal());
     assert_eq!(ask(&body).status, 200);
     drop(slow);
@@ -479,7 +522,7 @@ fn runs_are_asked_for_over_http() {
     assert_eq!(run("/materialize", early), (200, Value::Null));
     assert_eq!(amounts(), json!([1.5, 0.0]));
     let (status, answer) =
-        run("/materialize-incremental?async=true&force=true", json!({"end_ts": "1998-02-01"}));
+        run("/materialize-incremental?async=True&force=true", json!({"end_ts": "1998-02-01"}));
     assert_eq!((status, &answer["feature_views"]), (202, &json!(["orders"])), "{answer}");
     eventually("the run is over", || amounts() == json!([-0.0, 3.5]));
     let all = json!({"disable_event_timestamp": true, "feature_views": ["orders"]});

@@ -2,11 +2,17 @@
 
 use std::{sync::Arc, time::Instant};
 
-use axum::{extract::State, http::header, response::IntoResponse};
+use axum::{
+    body::Bytes,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+};
 
 use crate::{
     definition::retrieval::Wanted,
-    serve::{Request, regroup},
+    evaluate::apart,
+    serve::{Answer, Request, regroup},
     server::{
         App, Remarks, answer_body,
         body::JsonBody,
@@ -24,6 +30,7 @@ use crate::{
     responses(
         (status = 200, description = "The values, column by column", body = OnlineFeatures),
         (status = 404, description = "No such service, view or feature, or request data is missing", body = String),
+        (status = 413, description = "The request, or the answer, is too large", body = String),
         (status = 422, description = "The request is not right", body = String),
     )
 )]
@@ -49,15 +56,31 @@ pub(in crate::server) async fn get_online_features(
         partial: body.allow_partial,
     };
     app.admission.check_views(prepared.views())?;
-    let answering = async { Ok(server.answer(&prepared, &request).await?) };
-    let answer = app.admission.in_turn(&app.stages.queue, answering).await?;
-    let since = Instant::now();
     let remarks = Remarks { views: body.include_feature_view_version_metadata, warnings };
-    let body = answer_body(&answer, server.in_force().sequence, &remarks);
-    app.stages.write.took(since);
-    let rows = answer.rows();
+    let snapshot = server.in_force().sequence;
+    let answering = async {
+        let answer = server.answer(&prepared, &request).await?;
+        Ok((written(&app, &answer, snapshot, &remarks)?, answer.rows()))
+    };
+    let (body, rows) = app.admission.in_turn(&app.stages.queue, answering).await?;
     // What the body was made of goes while it is at hand.
-    drop((answer, request));
+    drop(request);
     regroup(rows).await;
     Ok(([(header::CONTENT_TYPE, "application/json")], body))
+}
+
+/// The body of an answer. A large one is written while other requests go on, and finds room beside
+/// theirs.
+fn written(
+    app: &App,
+    answer: &Answer<'_>,
+    snapshot: u64,
+    remarks: &Remarks,
+) -> Result<Bytes, Failure> {
+    let since = Instant::now();
+    let limit = usize::try_from(app.settings.max_answer_bytes).unwrap_or(usize::MAX);
+    let write = || answer_body(answer, snapshot, remarks, limit);
+    let body = if answer.is_large() { apart(write) } else { write() };
+    app.stages.write.took(since);
+    app.room.keep(body.map_err(|error| Failure::new(StatusCode::PAYLOAD_TOO_LARGE, &error))?)
 }
