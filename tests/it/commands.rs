@@ -34,6 +34,11 @@ fn a_transform_from_its_first_line_to_the_registry() {
     let project = Project::new();
     let sdk = checkout().join("sdk/rust");
     let made = ["transform", "new", "part", "--team", "tests", "--sdk", sdk.to_str().unwrap()];
+    let mut nowhere = made;
+    nowhere[6] = "nowhere";
+    says(&project.fails(2, &nowhere), &["nothing made: no crate in nowhere", "hint: --sdk names"]);
+    assert!(!project.path("part").exists());
+    says(&project.fails(2, &["transform", "test", "part"]), &["error: no crate in part"]);
     says(&project.ok(&made), &["made tests/part@0.1.0"]);
     says(&project.fails(2, &made), &["part is there already"]);
     let tested = project.json(&["transform", "test", "part", "--no-native"]);
