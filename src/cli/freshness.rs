@@ -46,7 +46,7 @@ impl Freshness {
         log_warnings();
         let mut settings = app.config.freshness.clone();
         settings.every = self.every.unwrap_or(settings.every);
-        // Where nobody reads any more, the webhooks are still told.
+        // Where nothing can be printed, the webhooks are still told.
         let seen = |round: &Round| drop(output.event(render(round), &data(round)));
         let in_force = || Arc::clone(&in_force);
         watch(monitor, &settings, in_force, Timestamp::now, seen, asked_to_stop()).await?;

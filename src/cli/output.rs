@@ -23,36 +23,29 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Prints a result: `text` for people, `data` for programs.
-    pub(super) fn result(self, text: impl Display, data: &impl Serialize) -> Result<()> {
-        let mut stdout = io::stdout().lock();
-        let written = if self.json {
-            let json = serde_json::to_string_pretty(data)
-                .map_err(|error| Error::internal(format!("a result has no JSON form: {error}")))?;
-            writeln!(stdout, "{json}")
-        } else {
-            writeln!(stdout, "{}", text.to_string().trim_end())
-        };
-        // Whoever reads may stop reading: that is no error of ours.
-        match written {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Prints one of many results: `text` for people, `data` in one line for programs.
+    /// Prints the result of what was done: `text` for people, `data` for programs. Whoever reads may
+    /// stop reading: that is no error of ours.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Unavailable`] when it cannot be written, or nobody reads any more.
-    pub(super) fn event(self, text: impl Display, data: &impl Serialize) -> Result<()> {
+    /// [`crate::error::Kind::Unavailable`] when it cannot be written, saying that it was done.
+    pub(super) fn result(self, text: impl Display, data: &impl Serialize) -> Result<()> {
         let text = match self.json {
-            true => serde_json::to_string(data)
-                .map_err(|error| Error::internal(format!("a result has no JSON form: {error}")))?,
+            true => serde_json::to_string_pretty(data).map_err(formless)?,
             false => text.to_string(),
         };
-        let mut stdout = io::stdout().lock();
-        writeln!(stdout, "{}", text.trim_end())?;
-        Ok(stdout.flush()?)
+        print(&text)
+    }
+
+    /// As [`Output::result`], one of many results: `data` is in one line.
+    ///
+    /// # Errors
+    /// Those of [`Output::result`].
+    pub(super) fn event(self, text: impl Display, data: &impl Serialize) -> Result<()> {
+        let text = match self.json {
+            true => serde_json::to_string(data).map_err(formless)?,
+            false => text.to_string(),
+        };
+        print(&text)
     }
 
     /// Prints an error, for people or for programs, to stderr.
@@ -94,6 +87,20 @@ impl Output {
             bar.set_style(style);
         }
         bar
+    }
+}
+
+fn formless(error: serde_json::Error) -> Error {
+    Error::internal(format!("a result has no JSON form: {error}"))
+}
+
+fn print(text: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::unavailable(format!("done, but the result cannot be printed: {error}")))
+        }
+        _ => Ok(()),
     }
 }
 

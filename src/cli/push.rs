@@ -3,12 +3,13 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Context, Verdict, materialize::line};
 use crate::{
     error::{Context as _, Error, Result},
     materialize::{Target, push},
+    server::Columns,
     time::Timestamp,
 };
 
@@ -26,7 +27,7 @@ impl Push {
         let app = context.app()?;
         let shown = || self.file.display().to_string();
         let text = fs::read_to_string(&self.file).context(shown)?;
-        let rows: BTreeMap<String, Vec<Value>> = serde_json::from_str(&text).map_err(|error| {
+        let Columns(rows) = serde_json::from_str(&text).map_err(|error| {
             Error::invalid(format!("nothing pushed: {}: {error}", shown()))
                 .with_hint("rows are a JSON object with a list of values for each column")
         })?;

@@ -200,7 +200,9 @@ impl Evaluation {
                 first.row,
                 first.message
             ))
-            .with_hint("with on_error = \"null\", rows that fail are null and counted")),
+            .with_hint(
+                "with on_error = \"null\", or without --fail-on-row-error, rows that fail are null and counted",
+            )),
             _ => Ok(()),
         }
     }
@@ -448,7 +450,8 @@ mod tests {
             error.to_string(),
             format!(
                 "function \"f\" of {digest} failed in row 1: no eight\n\
-                 hint: with on_error = \"null\", rows that fail are null and counted"
+                 hint: with on_error = \"null\", or without --fail-on-row-error, rows that fail are \
+                 null and counted"
             )
         );
     }

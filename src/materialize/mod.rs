@@ -80,7 +80,7 @@ impl Window {
 ///
 /// # Errors
 /// [`crate::error::Kind::NotFound`] for a name that is no feature view,
-/// [`crate::error::Kind::Invalid`] for one that is not online.
+/// [`crate::error::Kind::Invalid`] for one that is not online, or is computed on demand.
 pub fn views<'a>(
     in_force: &'a InForce,
     named: &[String],
@@ -94,6 +94,10 @@ pub fn views<'a>(
         Some((name, view)) if view.online => Ok((name.as_str(), view)),
         Some(_) => Err(Error::invalid(format!("Feature view {name} is not online"))
             .with_hint("set online = true in its definition and apply")),
+        None if in_force.state.definitions.on_demand_feature_views.contains_key(name) => {
+            Err(Error::invalid(format!("On-demand feature view {name} is never materialized"))
+                .with_hint("it is computed when its features are asked for"))
+        }
         None => Err(Error::not_found(format!("Feature view {name} does not exist"))
             .with_hint(did_you_mean(name, all.keys().map(String::as_str)))),
     };

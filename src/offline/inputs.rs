@@ -1,7 +1,7 @@
 //! The files that a training dataset is made of: found before they are read, hashed beside, looked
 //! at again when all is read.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::task::JoinHandle;
@@ -70,6 +70,14 @@ impl<'a> Inputs<'a> {
         self.objects.iter().chain(&self.entities)
     }
 
+    /// An error where writing `output` would replace a file of these.
+    ///
+    /// # Errors
+    /// Those of [`refuse_output`].
+    pub(super) fn refuse_output(&self, output: &Path) -> Result<()> {
+        refuse_output(output, self.all())
+    }
+
     /// An error where a file is not what it was.
     ///
     /// # Errors
@@ -111,6 +119,30 @@ pub(super) async fn find_entities(
     found.map(Some).ok_or_else(missing)
 }
 
+/// An error where an output is one of the files that are read, whatever path or link leads there, or
+/// a folder that holds one: what is read would be replaced.
+///
+/// # Errors
+/// [`Kind::Conflict`], naming the file.
+pub(super) fn refuse_output<'a>(
+    output: &Path,
+    read: impl IntoIterator<Item = &'a Object>,
+) -> Result<()> {
+    // What is not there replaces nothing.
+    let Ok(place) = output.canonicalize() else { return Ok(()) };
+    let replaced = read.into_iter().find(|object| {
+        let file = object.location.local().and_then(|path| path.canonicalize().ok());
+        file.is_some_and(|file| file.starts_with(&place))
+    });
+    let Some(object) = replaced else { return Ok(()) };
+    let why = match place.is_dir() {
+        true => format!("{} is read, and is in that folder", object.location),
+        false => "it is a file that is read".to_owned(),
+    };
+    Err(Error::conflict(format!("{} was not written: {why}", output.display()))
+        .with_hint("write to another place"))
+}
+
 /// An error where a file is not what it was.
 ///
 /// # Errors
@@ -150,5 +182,40 @@ impl Hashing<'_> {
         let mut sources: Vec<SourceFile> = self.inputs.objects.iter().map(hashed).collect();
         sources.sort();
         Ok(Hashed { entities: self.inputs.entities.as_ref().map(hashed), sources })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_read_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        fs::create_dir_all(root.join("data/day=1")).unwrap();
+        fs::create_dir(root.join("other")).unwrap();
+        for file in ["data/day=1/x.parquet", "other/x.parquet"] {
+            fs::write(root.join(file), "rows").unwrap();
+        }
+        std::os::unix::fs::symlink("data/day=1", root.join("link")).unwrap();
+        let read = Location::of_path(&root.join("link/x.parquet")).unwrap();
+        let read = Storage::default().find(&read).await.unwrap().unwrap();
+        let refusal = |output: &str| {
+            let refused = refuse_output(&root.join(output), [&read]).err();
+            refused.map(|error| error.message().replace(&root.display().to_string(), "."))
+        };
+        let file =
+            |path: &str| Some(format!("./{path} was not written: it is a file that is read"));
+        for path in ["data/day=1/x.parquet", "link/x.parquet", "data/../link/x.parquet"] {
+            assert_eq!(refusal(path), file(path));
+        }
+        let within = "./data was not written: ./link/x.parquet is read, and is in that folder";
+        assert_eq!(refusal("data").as_deref(), Some(within));
+        for path in ["other/x.parquet", "other", "data/day=1/y.parquet", "new/x.parquet"] {
+            assert_eq!(refusal(path), None, "{path}");
+        }
     }
 }

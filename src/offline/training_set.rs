@@ -108,7 +108,7 @@ impl RowErrors {
 /// # Errors
 /// Those of [`Retrieval::plan`], of the entity dataframe, of the sources, of a view's function
 /// where its definition says so, and of writing; [`crate::error::Kind::Conflict`] when a file that
-/// is read changes meanwhile.
+/// is read changes meanwhile, or would be replaced by the output.
 pub async fn write_training_set(
     in_force: &InForce,
     sources: &mut Sources,
@@ -123,6 +123,7 @@ pub async fn write_training_set(
     let entities = open_entities(&request.entities, &retrieval, sources).await;
     let read = sources_read(&retrieval, entities.as_ref().ok());
     let inputs = Inputs::new(sources, &read, file)?;
+    inputs.refuse_output(output)?;
     let entities = inputs.settle(entities.clone()).await?;
     let rows = training_rows(in_force, sources, &retrieval, &entities);
     let (rows, row_errors) = inputs.settle(rows).await?;

@@ -196,7 +196,7 @@ fn pass_text(bytes: &mut slice::Iter<'_, u8>) {
 
 /// Columns of JSON values by name, each of them once.
 #[derive(Debug, Default)]
-pub(super) struct Columns(pub BTreeMap<String, Vec<Value>>);
+pub struct Columns(pub BTreeMap<String, Vec<Value>>);
 
 impl<'de> Deserialize<'de> for Columns {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

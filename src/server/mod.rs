@@ -37,6 +37,7 @@ use room::Room;
 
 pub use admission::{ConsumerSettings, Rate};
 pub use answer::{Remarks, answer_body};
+pub use body::Columns;
 pub use model::{Column, Metadata, OnlineFeatures, RowError, Unavailable, ViewMetadata};
 pub use runs::{Job, Jobs};
 pub use settings::Settings;

@@ -50,7 +50,7 @@ use std::{
 
 use wasmtime::component::Component;
 
-pub use build::{Built, build};
+pub use build::{Built, build, crate_folder};
 pub use compile::compile_from_stdin;
 pub use component::{Outline, outline};
 pub use engine::RuntimeProfile;

@@ -34,6 +34,11 @@ fn a_transform_from_its_first_line_to_the_registry() {
     let project = Project::new();
     let sdk = checkout().join("sdk/rust");
     let made = ["transform", "new", "part", "--team", "tests", "--sdk", sdk.to_str().unwrap()];
+    let mut nowhere = made;
+    nowhere[6] = "nowhere";
+    says(&project.fails(2, &nowhere), &["nothing made: no crate in nowhere", "hint: --sdk names"]);
+    assert!(!project.path("part").exists());
+    says(&project.fails(2, &["transform", "test", "part"]), &["error: no crate in part"]);
     says(&project.ok(&made), &["made tests/part@0.1.0"]);
     says(&project.fails(2, &made), &["part is there already"]);
     let tested = project.json(&["transform", "test", "part", "--no-native"]);
@@ -195,6 +200,32 @@ fn a_diff_says_whom_it_reaches() {
     assert_eq!(found["reached"], json!({"views": ["user_age"], "services": ["churn"]}));
     let output = &found["functions"][0]["difference"]["outputs"][0];
     assert!(output["largest_ulps"].as_u64().is_some_and(|ulps| ulps > 0), "{found}");
+}
+
+/// Whoever stops reading is no error; what cannot be printed was done all the same.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_done_is_done_whoever_reads() {
+    let project = shop();
+    let full = |arguments: &[&str]| {
+        let stdout = std::fs::File::create("/dev/full").unwrap();
+        let output = project.command(arguments).stdout(stdout).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8(output.stderr).unwrap();
+        says(&said, &["error: done, but the result cannot be printed: No space left on device"]);
+    };
+    let text = std::fs::read_to_string(project.path("features/shop.toml")).unwrap();
+    project.write("features/shop.toml", &text.replace("ttl = \"10d\"", "ttl = \"11d\""));
+    full(&["apply"]);
+    says(&project.ok(&["plan"]), &["Nothing to change."]);
+    full(&["materialize"]);
+    full(&["freshness"]);
+    for arguments in [&["materialize"][..], &["plan"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = project.command(arguments).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+    }
 }
 
 #[test]

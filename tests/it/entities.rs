@@ -51,6 +51,27 @@ fn a_csv_file_and_a_query_give_what_a_parquet_file_gives() {
 }
 
 #[test]
+fn what_is_read_is_not_replaced() {
+    let project = shop();
+    project.write("entities.csv", CSV);
+    let check = |entities: &str, output: &str| {
+        let before = fs::read(project.path(output)).unwrap();
+        let arguments =
+            ["training-set", "--service", "churn", "--entities", entities, "-o", output];
+        let said = project.fails(2, &arguments);
+        let expected = format!(
+            "error: {output} was not written: it is a file that is read\n\
+             hint: write to another place\n"
+        );
+        assert_eq!(said, expected);
+        assert_eq!(fs::read(project.path(output)).unwrap(), before);
+    };
+    check("entities.parquet", "orders.parquet");
+    check("entities.parquet", "./entities.parquet");
+    check("entities.csv", "entities.csv");
+}
+
+#[test]
 fn columns_of_other_names_are_mapped_and_others_are_carried_through() {
     let project = shop();
     let times = days(&[6, 15]);

@@ -195,13 +195,37 @@ fn folders_of_something_else_are_left_alone() {
     check(&run("lines", "parts", &["--column", "amount=items"]), &other);
     check(&run("lines/day=1", "parts", &[]), &["input was \"lines\" and is \"lines/day=1\""]);
     check(&run("lines", "parts", &["--fail-on-row-error"]), &["on_error was"]);
-    check(&run("lines", "lines", &[]), &["has a Parquet file that no run has made: day=0"]);
+    fs::create_dir(project.path("other")).unwrap();
+    fs::copy(project.path("lines/day=0/lines.parquet"), project.path("other/x.parquet")).unwrap();
+    check(&run("lines", "other", &[]), &["has a Parquet file that no run has made: x.parquet"]);
     // What is not complete is no source.
     fs::copy(project.path("parts/_run.json"), project.path("parts/_unfinished.json")).unwrap();
     check(
         &run("parts", "more", &[]),
         &["the folder is not complete", "run the same command again"],
     );
+}
+
+#[test]
+fn what_is_read_is_not_replaced_and_not_added_to() {
+    let project = project(&[30, 20]);
+    project.ok(&run("lines/day=0/lines.parquet", "made.parquet", &[]));
+    let lines = || parts(&project.path("lines"));
+    let before = lines();
+    let check = |input: &str, output: &str, expect: &str| {
+        let said = project.fails(2, &run(input, output, &[]));
+        assert!(said.contains(expect) && said.contains("\nhint: "), "{said}");
+        assert_eq!(lines(), before);
+    };
+    let file = "lines/day=0/lines.parquet";
+    check(file, file, "lines.parquet was not written: it is a file that is read");
+    check(file, "lines/day=0", "is read, and is in that folder");
+    check("lines", "lines", "lines was not written: ");
+    check("lines", "lines/out", "lines/out was not written: it is within ");
+    check("lines/*", "lines/out.parquet", "so the next run would read it");
+    check("made.parquet", "again.parquet", "made.parquet has a column \"");
+    project.ok(&run("lines", "lines/_out", &[]));
+    project.ok(&run("lines/day=*", "lines/out", &[]));
 }
 
 #[test]

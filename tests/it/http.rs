@@ -590,6 +590,23 @@ fn a_check_says_what_is_not_there() {
     assert_eq!(output.status.code(), Some(1));
     let findings: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&findings[0]["what"], &findings[0]["ok"]), (&json!("settings"), &json!(false)));
+    let settings = "[server.view_rates]\norder = { requests_per_second = 1 }\n\
+                    [[freshness.webhook]]\nshape = \"slack\"\nurl = \"nonsense\"\n";
+    project.write("unskew.toml", &format!("{NAME}{settings}"));
+    let output = project.run(&["serve", "--check", "--listen", "127.0.0.1:0"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let rate = "server.view_rates.order: feature view order does not exist";
+    let webhook = "freshness.webhook: what is given is no URL";
+    for part in [rate, "did you mean \"orders\"?", webhook] {
+        assert!(said.contains(part), "{said}");
+    }
+    // Serving logs the one and refuses the other; in a file the log has no colours.
+    let mut command = project.command(&["serve", "--listen", "127.0.0.1:0"]);
+    let output = command.env("UNSKEW_LOG", "warn").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(rate) && said.contains(webhook) && !said.contains('\u{1b}'), "{said}");
     let empty = Project::new();
     let output = empty.run(&["serve", "--check", "--listen", "127.0.0.1:0"]);
     assert_eq!(output.status.code(), Some(1));

@@ -248,6 +248,17 @@ fn a_full_disk_leaves_no_half_file() {
 }
 
 #[test]
+fn what_cannot_be_written_online_is_told() {
+    let project = shop();
+    let said = project.fails(2, &["materialize", "user_age"]);
+    says(&said, &["On-demand feature view user_age is never materialized", "hint: it is computed"]);
+    let rows = "{\"customer_id\": [1], \"customer_id\": [2]}";
+    project.write("rows.json", rows);
+    let said = project.fails(2, &["push", "orders", "rows.json"]);
+    says(&said, &["nothing pushed: rows.json: column \"customer_id\" is there twice"]);
+}
+
+#[test]
 fn an_end_in_the_future_is_refused() {
     let project = shop();
     let said = project.fails(2, &["materialize", "--to", "2999-01-01"]);

@@ -5,7 +5,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
-use super::super::{Context, Verdict, table::table};
+use super::{
+    super::{Context, Verdict, table::table},
+    check_rates,
+};
 use crate::{
     error::{Error, Result},
     serve::{FeatureServer, check_stores},
@@ -30,6 +33,8 @@ pub(super) async fn run(context: &Context, listen: SocketAddr) -> Result<Verdict
         findings.push(Finding { what, ok, says });
     };
     found("settings", check(&app.config.server).map(|()| "[server] is sound".to_owned()));
+    let freshness = app.config.freshness.check();
+    found("freshness", freshness.map(|()| "[freshness] is sound".to_owned()));
     found("address", address(listen).await);
     let in_force = app.in_force().await.map(Arc::new);
     found(
@@ -39,6 +44,10 @@ pub(super) async fn run(context: &Context, listen: SocketAddr) -> Result<Verdict
             format!("{} is in force, with {transforms} transforms compiled", in_force.sequence)
         }),
     );
+    if let Ok(in_force) = &in_force {
+        let rates = check_rates(&app.config.server, &in_force.state.definitions);
+        found("rates", rates.map(|()| "they are of views that are in force".to_owned()));
+    }
     let stores = app.stores();
     if let (Ok(in_force), Ok(stores)) = (&in_force, &stores) {
         let server = FeatureServer::new(Arc::clone(in_force), stores.clone());

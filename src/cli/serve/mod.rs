@@ -5,7 +5,7 @@ mod check;
 mod freshness;
 mod reload;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, io::IsTerminal as _, net::SocketAddr, sync::Arc};
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -13,9 +13,10 @@ use tokio::{net::TcpListener, signal};
 
 use super::{Context, Verdict};
 use crate::{
-    error::{Error, Kind, Result},
+    definition::Definitions,
+    error::{Error, Kind, Result, did_you_mean},
     serve::{FeatureServer, Live, check_stores},
-    server::Server,
+    server::{Server, Settings},
 };
 use background::Background;
 use reload::Reload;
@@ -56,6 +57,9 @@ impl Serve {
         if let Err(error) = check_stores(&in_force.state.definitions, &stores) {
             tracing::warn!(%error, "a view is not served");
         }
+        if let Err(error) = check_rates(&app.config.server, &in_force.state.definitions) {
+            tracing::warn!(%error, "a rate limits nothing");
+        }
         let live = Arc::new(Live::new(FeatureServer::new(Arc::clone(&in_force), stores.clone())));
         let background = Arc::new(Background::new(Arc::clone(&app))?);
         let settings = app.config.server.clone();
@@ -91,6 +95,23 @@ impl Serve {
     }
 }
 
+/// Looks whether there is a view for every rate.
+///
+/// # Errors
+/// [`Kind::NotFound`], naming the first rate that is of none.
+fn check_rates(settings: &Settings, definitions: &Definitions) -> Result<()> {
+    let stored = definitions.feature_views.keys();
+    let views: BTreeSet<&str> =
+        stored.chain(definitions.on_demand_feature_views.keys()).map(String::as_str).collect();
+    match settings.view_rates.keys().find(|view| !views.contains(view.as_str())) {
+        Some(view) => Err(Error::not_found(format!(
+            "server.view_rates.{view}: feature view {view} does not exist"
+        ))
+        .with_hint(did_you_mean(view, views))),
+        None => Ok(()),
+    }
+}
+
 /// Logs warnings to stderr, or what `UNSKEW_LOG` says: for commands that watch.
 pub(super) fn log_warnings() {
     log(LogFormat::Text, "warn");
@@ -101,6 +122,11 @@ fn log(format: LogFormat, usual: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("UNSKEW_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    // On a terminal the environment says whether there are colours, as everywhere.
+    let log = match std::io::stderr().is_terminal() {
+        true => log,
+        false => log.with_ansi(false),
+    };
     match format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().flatten_event(true).init(),

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{
     Context, Found, Verdict, find, load,
-    run::{given_params, pairs},
+    run::{given_params, pairs, refuse_missing},
 };
 use crate::{
     definition::{CallLimits, OnError, State},
@@ -20,7 +20,7 @@ use crate::{
     digest::Digest,
     error::{Error, Result, did_you_mean},
     evaluate::{Binding, Evaluation},
-    value::{Field, Function, Scalar},
+    value::{Field, Scalar},
     wasm::Transform,
 };
 
@@ -157,6 +157,7 @@ impl Diff {
         let mut params = params_in_force(state, transform.digest(), name);
         params.retain(|name, _| signature.params.iter().any(|field| field.name == *name));
         params.extend(given_params(&self.params, signature)?);
+        refuse_missing(&params, signature)?;
         let same = |field: &Field| (field.name.clone(), field.name.clone());
         let mut inputs: BTreeMap<String, String> = signature.inputs.iter().map(same).collect();
         for (input, column) in pairs(&self.columns)? {
@@ -173,7 +174,6 @@ impl Diff {
             limits: CallLimits::default(),
         };
         Evaluation::new(Arc::clone(transform), &binding)
-            .map_err(|error| with_param(error, signature))
     }
 
     fn show(
@@ -282,13 +282,4 @@ fn params_in_force(state: &State, digest: Digest, function: &str) -> BTreeMap<St
     };
     let found = stored.chain(on_demand).find(uses);
     found.map(|(_, params)| params.clone()).unwrap_or_default()
-}
-
-fn with_param(error: Error, signature: &Function) -> Error {
-    match signature.params.first() {
-        Some(param) if error.message().contains("nothing is given for param") => {
-            error.with_hint(format!("give it with --param {}=VALUE", param.name))
-        }
-        _ => error,
-    }
 }

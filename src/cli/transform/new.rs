@@ -13,6 +13,7 @@ use crate::{
     error::{Context as _, Error, Result},
     name::{IDENTIFIER_RULE, is_identifier},
     storage::absolute,
+    wasm::crate_folder,
 };
 
 /// Start a crate for a transform, with one function, its test and a case.
@@ -37,6 +38,11 @@ impl New {
                 "nothing made: {} is there already",
                 self.folder.display()
             )));
+        }
+        if let Some(sdk) = &self.sdk {
+            crate_folder(sdk).map_err(|error| {
+                error.context("nothing made").with_hint("--sdk names the folder of unskew-sdk")
+            })?;
         }
         let files = [
             ("Cargo.toml", self.manifest(&name)?),

@@ -12,7 +12,7 @@ use crate::{
     error::{Context as _, Error, Result},
     evaluate::Binding,
     offline::{self, Places, Ran, RunRequest},
-    value::{Function, Scalar},
+    value::{Field, Function, Scalar},
 };
 
 /// Run Parquet files through a function, into a file or a folder of parts: their columns, and the
@@ -115,6 +115,7 @@ impl Run {
 
     fn bind(&self, signature: &Function) -> Result<Binding> {
         let params = given_params(&self.params, signature)?;
+        refuse_missing(&params, signature)?;
         let mut inputs: BTreeMap<String, String> =
             signature.inputs.iter().map(|field| (field.name.clone(), field.name.clone())).collect();
         inputs.extend(pairs(&self.columns)?);
@@ -155,10 +156,76 @@ pub(super) fn given_params(
     Ok(params)
 }
 
-pub(super) fn pairs(given: &[String]) -> Result<Vec<(String, String)>> {
-    let pair = |text: &String| match text.split_once('=') {
-        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
-        None => Err(Error::invalid(format!("not a pair: {text:?}")).with_hint("write name=value")),
+/// What is given as `name=value`, each name once.
+pub(super) fn pairs(given: &[String]) -> Result<BTreeMap<String, String>> {
+    let mut pairs = BTreeMap::new();
+    for text in given {
+        let Some((name, value)) = text.split_once('=') else {
+            return Err(
+                Error::invalid(format!("not a pair: {text:?}")).with_hint("write name=value")
+            );
+        };
+        if let Some(other) = pairs.insert(name.to_owned(), value.to_owned()) {
+            return Err(Error::invalid(format!(
+                "\"{name}\" is given twice, as \"{other}\" and as \"{value}\""
+            )));
+        }
+    }
+    Ok(pairs)
+}
+
+/// An error where a param of a function has no value.
+///
+/// # Errors
+/// [`crate::error::Kind::Invalid`], naming the first such param.
+pub(super) fn refuse_missing(
+    params: &BTreeMap<String, Scalar>,
+    signature: &Function,
+) -> Result<()> {
+    match signature.params.iter().find(|param| !params.contains_key(&param.name)) {
+        Some(Field { name, .. }) => Err(Error::invalid(format!(
+            "nothing is given for param \"{name}\" of function \"{}\"",
+            signature.name
+        ))
+        .with_hint(format!("give it with --param {name}=VALUE"))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        value::DataType,
+        wasm::testing::{field, function},
     };
-    given.iter().map(pair).collect()
+
+    fn check<T: std::fmt::Debug>(outcome: Result<T>, expected: &str) {
+        assert_eq!(outcome.unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn a_name_is_given_once() {
+        let given = |pairs: &[&str]| pairs.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let std = || "std".to_owned();
+        assert_eq!(
+            pairs(&given(&["std=1=2"])).unwrap(),
+            BTreeMap::from([(std(), "1=2".to_owned())])
+        );
+        let twice = "\"std\" is given twice, as \"1\" and as \"2\"";
+        check(pairs(&given(&["std=1", "mean=0", "std=2"])), twice);
+        check(pairs(&given(&["std"])), "not a pair: \"std\"\nhint: write name=value");
+    }
+
+    #[test]
+    fn the_param_that_is_missing_is_named() {
+        let mut scale = function("scale", &[], &[]);
+        scale.params = ["mean", "std"].map(|name| field(name, DataType::Float64, false)).into();
+        let given = given_params(&["mean=1.5".to_owned()], &scale).unwrap();
+        check(
+            refuse_missing(&given, &scale),
+            "nothing is given for param \"std\" of function \"scale\"\n\
+             hint: give it with --param std=VALUE",
+        );
+    }
 }

@@ -59,6 +59,6 @@ impl Test {
 /// Runs `cargo test` in the crate, on this terminal.
 fn native(folder: &Path) -> Result<bool> {
     let mut cargo = process::Command::new("cargo");
-    cargo.arg("test").current_dir(folder).stdout(std::io::stderr());
+    cargo.arg("test").current_dir(wasm::crate_folder(folder)?).stdout(std::io::stderr());
     Ok(cargo.status().context(|| "cargo cannot be run")?.success())
 }

@@ -11,12 +11,17 @@ use std::{
 };
 
 use self::{
+    parts::part_path,
     record::Identity,
     rows::{Opened, rows},
 };
 use super::{
-    Content, Places, Progress, Resources, RowErrors, Sources, damage::locate,
-    inputs::refuse_changed, session, sources::Piece, write_parquet,
+    Content, Places, Progress, Resources, RowErrors, Sources,
+    damage::locate,
+    inputs::{refuse_changed, refuse_output},
+    session,
+    sources::{Piece, would_take},
+    write_parquet,
 };
 use crate::{
     definition::{About, Source, SourceData, Visible, fingerprint::RuntimeRef},
@@ -95,7 +100,8 @@ impl Run {
     ///
     /// # Errors
     /// Those of opening a source; [`crate::error::Kind::Invalid`] when a column is missing, of
-    /// another type, or called as an output is.
+    /// another type, or called as an output is; [`crate::error::Kind::Conflict`] when the output
+    /// would replace an input, or the next run would read it.
     pub async fn find(request: RunRequest, places: Places, resources: &Resources) -> Result<Self> {
         let location = Location::parse(&request.input, &places.folder)?;
         let identity = Identity::of(&request.function, location.relative_to(&places.folder));
@@ -113,6 +119,11 @@ impl Run {
         let folder = request.output.is_dir()
             || !single && request.output.extension().is_none_or(|extension| extension != "parquet");
         let base = if folder { Some(super::sources::base(&location)?) } else { None };
+        refuse_output(&request.output, files.iter().map(|(object, _)| object))?;
+        if !single {
+            refuse_within(&location, &request.output, base.as_ref(), &files)?;
+        }
+        refuse_taken(&evaluation, &sources, &request.input)?;
         let opened = Arc::new(Opened::new(sources, evaluation).await?);
         let inputs = inputs(files, request.limit);
         Ok(Self { opened, identity, inputs, output: request.output, base })
@@ -228,6 +239,45 @@ fn refuse_missing(evaluation: &Evaluation, sources: &Sources, input: &str) -> Re
         }
         None => Ok(()),
     }
+}
+
+fn refuse_taken(evaluation: &Evaluation, sources: &Sources, input: &str) -> Result<()> {
+    let columns = sources.columns(INPUT)?;
+    let has = |name: &str| columns.iter().any(|(column, _)| column == name);
+    match evaluation.fields().iter().find(|output| has(&output.name)) {
+        Some(output) => Err(Error::invalid(format!(
+            "nothing written: {input} has a column \"{}\" already, as an output of the function is called",
+            output.name
+        ))
+        .with_hint("take the column out of the input, or give it another name there")),
+        None => Ok(()),
+    }
+}
+
+/// Refuses an output that would be among the files of the input: the next run would read it.
+fn refuse_within(
+    input: &Location,
+    output: &Path,
+    base: Option<&Location>,
+    files: &[(Object, Vec<Piece>)],
+) -> Result<()> {
+    let place = Location::of_path(output)?;
+    let written = files.iter().map(|(object, _)| match base {
+        Some(base) => place.join(&part_path(object, base)),
+        None => place.clone(),
+    });
+    for file in written {
+        if would_take(input, &file)? {
+            return Err(Error::conflict(format!(
+                "{} was not written: it is within {input}, so the next run would read it",
+                output.display()
+            ))
+            .with_hint(
+                "write to another place, or give it a name that starts with an underscore",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The folder at `path`, which is made if need be.

@@ -169,7 +169,7 @@ impl Run {
 }
 
 /// Where the part of a file is: as the file itself is in its folder.
-fn part_path(object: &Object, base: &Location) -> String {
+pub(super) fn part_path(object: &Object, base: &Location) -> String {
     match object.location.below(base).filter(|parts| !parts.is_empty()) {
         Some(parts) => parts.join("/"),
         None => object.location.name().to_owned(),

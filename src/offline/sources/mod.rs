@@ -27,7 +27,7 @@ use futures::{FutureExt, future::BoxFuture};
 use conform::Conform;
 pub use parts::{InputFile, RowGroup, SourceInputs};
 pub(super) use pieces::Piece;
-pub(super) use place::{HIVE_NULL, UNFINISHED, base};
+pub(super) use place::{HIVE_NULL, UNFINISHED, base, would_take};
 use table::ParquetTable;
 
 use super::{

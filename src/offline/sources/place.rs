@@ -66,6 +66,18 @@ pub(in crate::offline) fn base(location: &Location) -> Result<Location> {
     Ok(pattern(location)?.map_or_else(|| location.clone(), |(base, _)| base))
 }
 
+/// Whether a file would be among those that a path stands for, which are not one alone.
+pub(in crate::offline) fn would_take(location: &Location, file: &Location) -> Result<bool> {
+    let base = base(location)?;
+    let Some(parts) = file.below(&base) else { return Ok(false) };
+    if base == *location {
+        return Ok(is_taken(&parts, |_| true));
+    }
+    let pattern = pattern(location)?;
+    let wanted = |parts: &[&str]| pattern.iter().any(|(_, pattern)| matches(pattern, parts));
+    Ok(is_taken(&parts, wanted))
+}
+
 async fn folder(storage: &Storage, folder: &Location) -> Result<Place> {
     let objects = storage.list(folder).await?;
     let below = |object: &Object, name: &str| {
@@ -93,21 +105,23 @@ async fn matching(
 ) -> Result<Place> {
     let objects = storage.list(base).await?;
     refuse_unfinished(&objects)?;
-    let options = MatchOptions {
-        case_sensitive: true,
-        require_literal_separator: true,
-        require_literal_leading_dot: true,
-    };
-    // A folder that matches stands for the files in it.
-    let matches = |parts: &[&str]| {
-        (1..=parts.len()).any(|end| pattern.matches_with(&parts[..end].join("/"), options))
-    };
-    let found = files(objects, base, matches);
+    let found = files(objects, base, |parts| matches(pattern, parts));
     if found.is_empty() {
         return Err(Error::not_found(format!("no Parquet file matches {location}"))
             .with_hint("* and ? stand for what is in one name, ** for any number of folders"));
     }
     Ok(Place::Files(found))
+}
+
+/// Whether a pattern matches a path, or a folder that it is in: one that matches stands for the
+/// files in it.
+fn matches(pattern: &Pattern, parts: &[&str]) -> bool {
+    let options = MatchOptions {
+        case_sensitive: true,
+        require_literal_separator: true,
+        require_literal_leading_dot: true,
+    };
+    (1..=parts.len()).any(|end| pattern.matches_with(&parts[..end].join("/"), options))
 }
 
 /// The folder before the first name with a wildcard, and the pattern from there on.
@@ -131,15 +145,20 @@ fn pattern(location: &Location) -> Result<Option<(Location, Pattern)>> {
 fn files(objects: Vec<Object>, base: &Location, wanted: impl Fn(&[&str]) -> bool) -> Vec<Found> {
     let found = objects.into_iter().filter_map(|object| {
         let parts = object.location.below(base)?;
-        let hidden = parts.iter().any(|part| part.starts_with(['.', '_']));
-        let (name, folders) = parts.split_last()?;
-        if hidden || !name.ends_with(".parquet") || !wanted(&parts) {
+        if !is_taken(&parts, &wanted) {
             return None;
         }
+        let (_, folders) = parts.split_last()?;
         let partition = folders.iter().filter_map(|folder| value_of(folder)).collect();
         Some(Found { object, partition })
     });
     found.collect()
+}
+
+/// Whether this path below a folder is that of a Parquet file that is not hidden, and wanted.
+fn is_taken(parts: &[&str], wanted: impl Fn(&[&str]) -> bool) -> bool {
+    let hidden = parts.iter().any(|part| part.starts_with(['.', '_']));
+    !hidden && parts.last().is_some_and(|name| name.ends_with(".parquet")) && wanted(parts)
 }
 
 /// What a folder's name says, in Hive's way: a column and its value.
@@ -161,5 +180,31 @@ fn refuse_unfinished(objects: &[Object]) -> Result<()> {
         ))
         .with_hint("run the same command again: it completes the folder")),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_the_next_look_would_find() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("data")).unwrap();
+        let at = |text: &str| Location::parse(text, folder.path()).unwrap();
+        let check = |path: &str, file: &str, expected: bool| {
+            assert_eq!(would_take(&at(path), &at(file)), Ok(expected), "{file} in {path}");
+        };
+        check("data", "data/out.parquet", true);
+        check("data", "data/out/day=1/x.parquet", true);
+        check("data", "data/_out/x.parquet", false);
+        check("data", "data/out/x.csv", false);
+        check("data", "out/x.parquet", false);
+        check("data/*.parquet", "data/out.parquet", true);
+        check("data/*.parquet", "data/out/x.parquet", false);
+        check("data/**/*.parquet", "data/out/x.parquet", true);
+        check("data/day=*", "data/out/day=1/x.parquet", false);
+        check("data/x.parquet", "data/x.parquet", false);
+        check("s3://lake/data", "data/x.parquet", false);
     }
 }

@@ -96,14 +96,23 @@ impl Package {
     }
 }
 
+/// The folder of a crate, from the root.
+///
+/// # Errors
+/// [`Kind::NotFound`](crate::error::Kind::NotFound) when there is no crate in it.
+pub fn crate_folder(folder: &Path) -> Result<PathBuf> {
+    let missing = || format!("no crate in {}", folder.display());
+    let folder = folder.canonicalize().context(missing)?;
+    match folder.join("Cargo.toml").is_file() {
+        true => Ok(folder),
+        false => Err(Error::not_found(missing()).with_hint("a crate's folder has a Cargo.toml")),
+    }
+}
+
 impl Cargo {
     /// Reads what cargo knows about the crate in this folder.
     pub(super) fn of(folder: &Path) -> Result<Self> {
-        let missing = || format!("no crate in {}", folder.display());
-        let folder = folder.canonicalize().context(missing)?;
-        if !folder.join("Cargo.toml").is_file() {
-            return Err(Error::not_found(missing()).with_hint("a crate's folder has a Cargo.toml"));
-        }
+        let folder = crate_folder(folder)?;
         let mut locate = child("cargo", &folder);
         locate.args(["locate-project", "--workspace", "--message-format=plain"]);
         let locked = Path::new(&text(run(locate)?)).with_file_name("Cargo.lock").is_file();

@@ -13,6 +13,7 @@ use crate::{
     error::{Error, Result},
     name::{IDENTIFIER_RULE, TransformName, is_identifier},
 };
+pub use cargo::crate_folder;
 use cargo::{Cargo, Package};
 
 /// What a build gives.
