@@ -159,11 +159,15 @@ fn render(answer: &Value) -> String {
 }
 
 fn cell(column: &Value, row: usize) -> String {
-    let value = text(&column["values"][row]);
-    match column["statuses"][row].as_str() {
-        Some("PRESENT") | None => value,
-        Some(status) => format!("{value} ({status})"),
+    let mut shown = text(&column["values"][row]);
+    if let Some(status) = column["statuses"][row].as_str().filter(|status| *status != "PRESENT") {
+        shown.push_str(&format!(" ({status})"));
     }
+    let others = column["computed_by_other_definition"].as_array();
+    if others.is_some_and(|others| others.contains(&row.into())) {
+        shown.push_str(" (by another definition)");
+    }
+    shown
 }
 
 fn text(value: &Value) -> String {
@@ -213,13 +217,20 @@ mod tests {
             "metadata": {"feature_names": ["id", "age"], "fingerprints": [null, "sha256:0123456789abcdef"]},
             "results": [
                 {"values": [1, 2], "statuses": ["PRESENT", "PRESENT"]},
-                {"values": [1.5, null], "statuses": ["PRESENT", "NOT_FOUND"]},
+                {"values": [1.5, null], "statuses": ["PRESENT", "NOT_FOUND"],
+                 "computed_by_other_definition": [0]},
             ],
             "row_errors": [{"view": "a", "row": 1, "message": "no"}],
         }));
-        for expected in ["null (NOT_FOUND)", "sha256:0123456789ab", "row 1 of a: no"] {
+        for expected in [
+            "1.5 (by another definition)",
+            "null (NOT_FOUND)",
+            "sha256:0123456789ab",
+            "row 1 of a: no",
+        ] {
             assert!(shown.contains(expected), "{shown}");
         }
+        assert_eq!(shown.matches("by another").count(), 1, "{shown}");
         assert!(!shown.contains("(PRESENT)") && !shown.contains("0123456789abc"), "{shown}");
         for odd in [
             json!(null),

@@ -34,8 +34,8 @@ pub struct Ledger {
     /// What was stored: [`super::ViewWriter::definition`]. What was stored under another one is
     /// stale, or lacks columns.
     pub definition: Digest,
-    /// How often it was begun anew because another definition may have replaced rows: a run that
-    /// began before does not add to it.
+    /// How often it was begun anew because another definition may have replaced rows, or rows were
+    /// pruned: a run that began before does not add to it.
     #[serde(default)]
     pub resets: u64,
     /// The watermark: every row with an event time up to here was read. None, where no run has
@@ -93,7 +93,8 @@ impl Ledger {
         }
     }
 
-    /// What stays of it where another definition may have replaced rows that it speaks of.
+    /// What stays of it where another definition may have replaced rows that it speaks of, or kept
+    /// them from being written.
     pub(super) fn reset(&self) -> Self {
         Self { resets: self.resets.wrapping_add(1), ..Self::begun(self.definition, None) }
     }

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 
-use super::{DEFAULT_STORE, Ledger, Ledgers, ViewWriter, ledger::key, run::claim};
+use super::{DEFAULT_STORE, Ledger, Ledgers, ViewWriter, ledger::key};
 use crate::{
     definition::FeatureView,
     digest::Digest,
-    error::{Error, Result},
+    error::{Context as _, Error, Result},
     evaluate::InForce,
     online::{FingerprintPrefix, OnlineStore, Rows, Stores, ViewId},
     registry::{LedgerKey, Registry},
@@ -42,7 +42,7 @@ pub enum Gone {
     /// It lives in another store.
     Moved,
     /// It was defined otherwise when the rows were written, and was materialized since: what was
-    /// not written anew is of entities that its source does not have any more.
+    /// not replaced is newer than what its source has of the entity, if it has any row of it.
     Redefined,
 }
 
@@ -69,35 +69,53 @@ impl Gone {
 }
 
 /// What is left of every view that ever was online, and is not, or not in that store; and of earlier
-/// definitions of those that are.
+/// definitions of those that are. Where a store fails, each view that lived in it has an error, which
+/// names both, and the others what is left of them.
 ///
 /// # Errors
-/// Those of the registry and of the stores.
+/// Those of the registry.
 pub async fn leftovers(
     in_force: &InForce,
     stores: &Stores,
     registry: &Registry,
-) -> Result<Vec<Leftover>> {
+) -> Result<Vec<Result<Leftover>>> {
     let ledgers = registry.ledgers().await?;
     let mut found = Vec::new();
     for (view, store) in lived(in_force, registry, &ledgers).await? {
         let now = in_force.state.definitions.feature_views.get(&view);
         let why = Gone::of(now, store.as_deref()).unwrap_or(Gone::Redefined);
-        let rows = match stores.get(store.as_deref()) {
-            Ok(online) if why == Gone::Redefined => {
-                Some(outdated(in_force, &view, registry, store.as_deref(), &**online).await?)
+        let key = key(&view, store.as_deref());
+        let kept = why != Gone::Redefined && ledgers.contains(&key);
+        let rows = rows(why, in_force, &view, stores, registry, store.as_deref()).await;
+        match rows.context(|| format!("what is left of {view} in store {} is not known", key.store))
+        {
+            Ok(rows) if rows.unwrap_or(0) > 0 || kept => {
+                found.push(Ok(Leftover { view, store, why, rows }));
             }
-            Ok(online) => {
-                Some(online.count(ViewId::of(&in_force.project, &view), Rows::All).await?)
-            }
-            Err(_) => None,
-        };
-        let kept = why != Gone::Redefined && ledgers.contains(&key(&view, store.as_deref()));
-        if rows.unwrap_or(0) > 0 || kept {
-            found.push(Leftover { view, store, why, rows });
+            Ok(_) => {}
+            Err(error) => found.push(Err(error)),
         }
     }
     Ok(found)
+}
+
+/// How many rows are left of a view; `None` where its store is not in the settings any more.
+async fn rows(
+    why: Gone,
+    in_force: &InForce,
+    view: &str,
+    stores: &Stores,
+    registry: &Registry,
+    store: Option<&str>,
+) -> Result<Option<u64>> {
+    let Ok(online) = stores.get(store) else {
+        return Ok(None);
+    };
+    let rows = match why {
+        Gone::Redefined => outdated(in_force, view, registry, store, &**online).await?,
+        _ => online.count(ViewId::of(&in_force.project, view), Rows::All).await?,
+    };
+    Ok(Some(rows))
 }
 
 /// How many rows of a view are of earlier definitions of it; none, as long as it was not
@@ -148,7 +166,9 @@ async fn lived(
     Ok(lived)
 }
 
-/// Deletes what is left of a view. Whatever happens meanwhile, no ledger claims rows that are gone.
+/// Deletes what is left of a view. Of one that is in force, nothing is said to be read afterwards:
+/// the source may have rows that were not written since what is deleted was newer. Whatever happens
+/// meanwhile, no ledger claims rows that are gone.
 ///
 /// # Errors
 /// Those of the store and of the registry; [`crate::error::Kind::Conflict`] when something else came
@@ -189,9 +209,21 @@ async fn delete_outdated(
         return Err(Error::conflict("the view was materialized under another definition since")
             .with_hint("run it again: it looks anew for what is left"));
     };
+    reset(&mut ledgers, &kept).await?;
     online.delete(ViewId::of(&in_force.project, view), outdated_by(&definition)).await?;
-    // Rows of a run under another definition, if one began meanwhile, were among those.
-    claim(&mut ledgers, &kept, |_| ()).await.map_err(|error| {
-        error.with_hint("unskew materialize writes anew what may have been deleted with it")
-    })
+    // A run that began meanwhile may have left rows to those that are gone now.
+    reset(&mut ledgers, &kept).await
+}
+
+/// Makes the ledger say that nothing was read, whichever run wrote it.
+async fn reset(ledgers: &mut Ledgers<'_>, kept: &Ledger) -> Result<()> {
+    let next =
+        |current: Result<Option<Ledger>>| Ok(current?.unwrap_or_else(|| kept.clone()).reset());
+    match ledgers.write(next).await?.definition == kept.definition {
+        true => Ok(()),
+        false => {
+            Err(Error::conflict("the view was materialized under another definition meanwhile")
+                .with_hint("unskew materialize writes anew what may have been deleted with it"))
+        }
+    }
 }

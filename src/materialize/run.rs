@@ -236,6 +236,7 @@ impl Materializer<'_> {
             progress(Progress { written: told.written + total.rows, ..*told });
             if done {
                 told.written += total.rows;
+                total.without_key += scanned.without_key();
                 return Ok(total);
             }
         }
@@ -253,7 +254,8 @@ async fn encode(
 }
 
 /// Changes the ledger that a run began with, unless a run under another definition began meanwhile:
-/// each of both may have replaced rows of the other, so that neither can say what is stored.
+/// each of both may have replaced rows of the other, so that neither can say what is stored; or rows
+/// were pruned meanwhile, to which the run may have left some of its own.
 pub(super) async fn claim(
     ledgers: &mut Ledgers<'_>,
     began: &Ledger,
@@ -272,11 +274,9 @@ pub(super) async fn claim(
     };
     match ledgers.write(next).await?.goes_on_from(began) {
         true => Ok(()),
-        false => {
-            Err(Error::conflict("the view was materialized under another definition meanwhile")
-                .with_hint(
-                    "run it again: it starts from the beginning, under the definition in force",
-                ))
-        }
+        false => Err(Error::conflict(
+            "the view was materialized under another definition, or pruned, meanwhile",
+        )
+        .with_hint("run it again: it starts from the beginning, under the definition in force")),
     }
 }

@@ -90,19 +90,19 @@ impl Shop {
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
 
-    /// Writes the source: customer, event time and amount of each row.
+    /// Writes the source: customer (null for 0), event time and amount of each row.
     fn write(&self, rows: &[(i64, i64, i64)]) {
-        let ints = |value: fn(&(i64, i64, i64)) -> i64| -> ArrayRef {
-            Arc::new(rows.iter().map(|row| Some(value(row))).collect::<Int64Array>())
+        let ints = |value: fn(&(i64, i64, i64)) -> Option<i64>| -> ArrayRef {
+            Arc::new(rows.iter().map(value).collect::<Int64Array>())
         };
         let times = |times: Vec<Option<i64>>| -> ArrayRef {
             Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC"))
         };
         let texts = |text| -> ArrayRef { Arc::new(StringArray::from(vec![text; rows.len()])) };
         let columns = [
-            ("customer_id", ints(|row| row.0), true),
+            ("customer_id", ints(|row| (row.0 != 0).then_some(row.0)), true),
             ("ordered_at", times(rows.iter().map(|row| Some(row.1)).collect()), true),
-            ("amount", ints(|row| row.2), true),
+            ("amount", ints(|row| Some(row.2)), true),
             ("product", texts("tea"), true),
             ("note", texts("n"), true),
             ("written_at", times(vec![None; rows.len()]), true),
@@ -123,6 +123,13 @@ impl Shop {
     fn materializer<'a>(&'a self, in_force: &'a InForce, sources: &'a Sources) -> Materializer<'a> {
         let (stores, registry) = (&self.stores, &self.registry);
         Materializer { in_force, sources, stores, registry }
+    }
+
+    async fn leftovers(&self, in_force: &InForce) -> Vec<Result<Leftover>> {
+        let first =
+            |newest: Option<&Snapshot>| Ok(newest.is_none().then(|| in_force.state.clone()));
+        self.registry.commit(NOW, first).await.unwrap();
+        leftovers(in_force, &self.stores, &self.registry).await.unwrap()
     }
 
     async fn push(&self, target: &str, rows: Value) -> Result<Pushed> {
@@ -240,6 +247,14 @@ async fn a_changed_file_is_read_from_the_beginning() {
     let written = report.written.clone();
     assert_eq!((started(&report), written.rows, written.store.written), (BEGINNING, 3, 1));
     assert_eq!(shop.served("spend:amount").await, json!([100, 250, 300]));
+}
+
+#[tokio::test]
+async fn rows_without_a_join_key_are_counted_and_not_written() {
+    let shop = Shop::new();
+    shop.write(&[&ROWS[..], &[(0, 15, 150), (0, 25, 250), (0, 40, 400)]].concat());
+    let written = shop.run(VIEWS, all(30)).await.unwrap().written;
+    assert_eq!((written.rows, written.without_key), (3, 2));
 }
 
 #[tokio::test]
@@ -439,12 +454,88 @@ async fn what_came_into_force_since_is_not_pruned() {
     }
 }
 
+#[tokio::test]
+async fn what_was_older_than_pruned_rows_is_read_again() {
+    let shop = Shop::new();
+    shop.write(&[&ROWS[..], &[(1, 40, 400), (2, 40, 400)]].concat());
+    shop.run(&wider(), all(40)).await.unwrap();
+    shop.write(&ROWS);
+    shop.run(VIEWS, incremental(40)).await.unwrap();
+    assert_eq!(started(&shop.run(VIEWS, incremental(40)).await.unwrap()), None);
+    let now = in_force(VIEWS);
+    let left =
+        async || shop.leftovers(&now).await.into_iter().map(Result::unwrap).collect::<Vec<_>>();
+    let found = left().await;
+    let redefined = |rows| {
+        let (view, why) = ("spend".to_owned(), Gone::Redefined);
+        Leftover { view, store: None, why, rows: Some(rows) }
+    };
+    assert_eq!(found, [redefined(2)]);
+    delete_leftover(&found[0], &now, &shop.stores, &shop.registry).await.unwrap();
+    assert_eq!(shop.served("spend:amount").await, json!([null, null, 300]));
+    assert_eq!(left().await, []);
+    assert_eq!(started(&shop.run(VIEWS, incremental(40)).await.unwrap()), BEGINNING);
+    assert_eq!(shop.served("spend:amount").await, json!([100, 200, 300]));
+    assert_eq!(left().await, []);
+    assert_eq!(started(&shop.run(VIEWS, incremental(40)).await.unwrap()), None);
+}
+
+#[tokio::test]
+async fn no_ledger_claims_rows_that_prune_kept_from_being_written() {
+    let shop = Shop::new();
+    shop.write(&ROWS);
+    let current = async || {
+        let mut ledgers = Ledgers::new("shop", "spend", &shop.registry, None, shop.store());
+        ledgers.current().await.unwrap().unwrap()
+    };
+    let check = async |meanwhile: fn(&Ledger) -> Ledger, down: bool| {
+        shop.run(VIEWS, all(30)).await.unwrap();
+        let begun = meanwhile(&current().await);
+        let (store, registry) = (Arc::clone(shop.stores.get(None).unwrap()), shop.registry.clone());
+        let stores = Meanwhile { store, registry, begun: begun.clone(), down }.into();
+        let (view, why) = ("spend".to_owned(), Gone::Redefined);
+        let leftover = Leftover { view, store: None, why, rows: Some(1) };
+        let deleted = delete_leftover(&leftover, &in_force(VIEWS), &stores, &shop.registry).await;
+        assert_eq!(deleted.map_err(|error| error.kind()).err(), down.then_some(Kind::Unavailable));
+        assert_eq!(current().await, begun.reset());
+    };
+    // It ends before it has deleted all.
+    check(Ledger::clone, true).await;
+    // A run that is at its end while rows are deleted: one that began before, and one since.
+    check(Ledger::clone, false).await;
+    check(|whole| Ledger { through: whole.through, ..whole.reset() }, false).await;
+}
+
+#[tokio::test]
+async fn a_store_that_fails_hides_nothing_that_is_left_in_others() {
+    let shop = Shop::new();
+    shop.write(&ROWS);
+    shop.run(VIEWS, all(30)).await.unwrap();
+    let down: Arc<dyn OnlineStore> = Arc::new(UnopenedStore(Error::unavailable("no route")));
+    let stores =
+        Stores::new(Arc::clone(shop.stores.get(None).unwrap()), [("weak".to_owned(), down)].into());
+    let shop = Shop { stores, ..shop };
+    let views = VIEWS.replace("[feature_view.pairs]\n", "[feature_view.pairs]\nstore = \"weak\"\n");
+    let found =
+        shop.leftovers(&in_force(&views.replace("feature_view.spend", "feature_view.z"))).await;
+    let found = found.iter().map(|left| match left {
+        Ok(left) => format!("{}: {:?}", left.view, left.rows),
+        Err(error) => error.message().to_owned(),
+    });
+    assert_eq!(
+        found.collect::<Vec<_>>(),
+        ["what is left of pairs in store weak is not known: no route", "spend: Some(3)"]
+    );
+}
+
 /// A store in which another run begins while rows are deleted.
 #[derive(Debug)]
 struct Meanwhile {
     store: Arc<dyn OnlineStore>,
     registry: Registry,
     begun: Ledger,
+    /// Whether it fails instead.
+    down: bool,
 }
 
 #[async_trait]
@@ -466,6 +557,9 @@ impl OnlineStore for Meanwhile {
     }
 
     async fn delete(&self, view: ViewId, rows: Rows) -> Result<u64> {
+        if self.down {
+            return Err(Error::unavailable("down"));
+        }
         let mut ledgers = Ledgers::new("shop", "spend", &self.registry, None, &*self.store);
         ledgers.write(|_| Ok(self.begun.clone())).await?;
         self.store.delete(view, rows).await
@@ -479,7 +573,7 @@ async fn rows_that_were_pruned_as_they_were_written_are_claimed_by_no_ledger() {
     shop.run(VIEWS, all(30)).await.unwrap();
     let begun = Ledger { through: Some(NOW), ..Ledger::begun(Digest::of("other"), None) };
     let (store, registry) = (Arc::clone(shop.stores.get(None).unwrap()), shop.registry.clone());
-    let stores = Meanwhile { store, registry, begun: begun.clone() }.into();
+    let stores = Meanwhile { store, registry, begun: begun.clone(), down: false }.into();
     let (view, why) = ("spend".to_owned(), Gone::Redefined);
     let leftover = Leftover { view, store: None, why, rows: Some(1) };
     let deleted = delete_leftover(&leftover, &in_force(VIEWS), &stores, &shop.registry).await;

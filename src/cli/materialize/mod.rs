@@ -17,8 +17,8 @@ use crate::{
     error::{Context as _, Result},
     evaluate::InForce,
     materialize::{
-        CHECKPOINT, Leftover, Materializer, Plan, Progress, Report, Window, Written,
-        delete_leftover, leftovers, views,
+        CHECKPOINT, DEFAULT_STORE, Gone, Leftover, Materializer, Plan, Progress, Report, Window,
+        Written, delete_leftover, leftovers, views,
     },
     offline::{Resources, Sources},
     online::Stores,
@@ -59,7 +59,7 @@ pub(super) struct Materialize {
     every: Span,
     /// Delete what is left in the online stores of views that were removed, that are not online any
     /// more, or that live in another store now; and rows that an earlier definition of a view wrote,
-    /// once it was materialized under the one in force.
+    /// once it was materialized under the one in force: its next run reads everything again.
     #[arg(long, conflicts_with_all = ["from", "to", "incremental", "views"])]
     prune: bool,
     /// How much to read before it is written down that it was: what a run that is cut off has to
@@ -126,20 +126,30 @@ impl Materialize {
 
     async fn prune(&self, project: &Project, output: Output) -> Result<Verdict> {
         let Project { in_force, stores, registry, .. } = project;
-        let found = leftovers(in_force, stores, registry).await?;
-        if !self.dry_run {
-            for leftover in &found {
-                let outcome = || format!("what is left of {} was not deleted", leftover.view);
-                let deleted = delete_leftover(leftover, in_force, stores, registry).await;
-                deleted.context(outcome)?;
+        let (mut found, mut failed) = (Vec::new(), None);
+        for leftover in leftovers(in_force, stores, registry).await? {
+            let done = match leftover {
+                Ok(leftover) if !self.dry_run => project.delete(&leftover).await.map(|()| leftover),
+                leftover => leftover,
+            };
+            match done {
+                Ok(leftover) => found.push(leftover),
+                // A store that fails is no reason to leave rows in the others.
+                Err(error) => {
+                    if let Some(before) = failed.replace(error) {
+                        output.error(&before);
+                    }
+                }
             }
         }
-        let done = if self.dry_run { "would be deleted" } else { "deleted" };
-        output.result(
-            describe_leftovers(&found, done),
-            &json!({ "deleted": !self.dry_run, "views": found }),
-        )?;
-        Ok(Verdict::Yes)
+        if !found.is_empty() || failed.is_none() {
+            let done = if self.dry_run { "would be deleted" } else { "deleted" };
+            output.result(
+                describe_leftovers(&found, done),
+                &json!({ "deleted": !self.dry_run, "views": found }),
+            )?;
+        }
+        failed.map_or(Ok(Verdict::Yes), Err)
     }
 }
 
@@ -147,6 +157,15 @@ impl Project {
     /// The source of a view as it is now.
     async fn sources(&self, name: &str) -> Result<Sources> {
         self.app.source_of(&self.in_force, &self.resources, name).await
+    }
+
+    async fn delete(&self, leftover: &Leftover) -> Result<()> {
+        let deleted = delete_leftover(leftover, &self.in_force, &self.stores, &self.registry).await;
+        deleted.context(|| {
+            let Leftover { view, store, .. } = leftover;
+            let store = store.as_deref().unwrap_or(DEFAULT_STORE);
+            format!("what is left of {view} in store {store} was not deleted")
+        })
     }
 
     fn materializer<'a>(&'a self, sources: &'a Sources) -> Materializer<'a> {
@@ -262,6 +281,9 @@ fn describe_leftovers(found: &[Leftover], done: &str) -> String {
         let Leftover { view, store, why, rows } = leftover;
         let store = store.as_ref().map_or_else(String::new, |store| format!(" in {store}"));
         let rows = match rows {
+            Some(rows) if *why == Gone::Redefined => {
+                format!("{rows} rows {done}; the next run reads the view from the beginning")
+            }
             Some(rows) => format!("{rows} rows {done}"),
             None => "the store is not in unskew.toml any more: its rows stay".to_owned(),
         };

@@ -20,13 +20,16 @@ use datafusion::{
         ExecutionPlanProperties, InputDistributionRequirements, PlanProperties,
         ReplaceChildrenOptions, apply_expression_roots,
         execution_plan::{CardinalityEffect, EmissionType},
-        metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput},
+        metrics::{
+            BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet,
+            RecordOutput,
+        },
         stream::RecordBatchStreamAdapter,
     },
 };
 use futures::{StreamExt, stream};
 
-use super::output_fields;
+use super::{WITHOUT_KEY, output_fields};
 use crate::offline::{
     feature_rows::{FeatureBatch, Held, KeyConverter, Layout, Position, is_newer},
     operator::physical_columns,
@@ -131,6 +134,7 @@ impl ExecutionPlan for LatestExec {
         let consumer = MemoryConsumer::new(format!("LatestExec[{partition}]"));
         let scan = Scan {
             groups: Groups::new(Arc::clone(&self.layout), Arc::clone(&schema))?,
+            without_key: MetricBuilder::new(&self.metrics).counter(WITHOUT_KEY, partition),
             reservation: consumer.register(context.memory_pool()),
             metrics: BaselineMetrics::new(&self.metrics, partition),
             input: self.input.execute(partition, context)?,
@@ -152,6 +156,7 @@ impl ExecutionPlan for LatestExec {
 /// One partition at work.
 struct Scan {
     groups: Groups,
+    without_key: Count,
     input: SendableRecordBatchStream,
     ended: bool,
     reservation: MemoryReservation,
@@ -165,7 +170,7 @@ impl Scan {
             let batch = self.input.next().await.transpose()?;
             let timer = self.metrics.elapsed_compute().timer();
             let latest = match batch {
-                Some(batch) => self.groups.push(&batch)?,
+                Some(batch) => self.groups.push(&batch, &self.without_key)?,
                 None => {
                     self.ended = true;
                     self.groups.finish()?
@@ -204,12 +209,16 @@ impl Groups {
         })
     }
 
-    /// Takes rows; gives the latest of the groups that ended.
-    fn push(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
+    /// Takes rows; gives the latest of the groups that ended. Counts those without a key.
+    fn push(&mut self, batch: &RecordBatch, without_key: &Count) -> Result<RecordBatch> {
         let slot = self.held.insert(FeatureBatch::new(batch, &self.layout, &self.converter)?);
         let mut ended = Vec::new();
         if let Some(batch) = self.held.get(slot) {
-            for row in (0..batch.len()).filter(|row| !batch.keys.is_null(*row)) {
+            for row in 0..batch.len() {
+                if batch.keys.is_null(row) {
+                    without_key.add(1);
+                    continue;
+                }
                 let key = batch.keys.get(row);
                 if self.key != key {
                     ended.extend(self.newest.take());

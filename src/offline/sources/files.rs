@@ -110,12 +110,13 @@ fn partitions(found: &[Found], schema: &Schema) -> Vec<(FieldRef, ArrayRef)> {
 }
 
 /// Values out of names: integers where all are integers as they are written, dates where all are
-/// dates, text otherwise.
+/// dates, text otherwise, and where there are none.
 fn typed_values(texts: Vec<Option<String>>) -> ArrayRef {
     let given = || texts.iter().flatten();
     let integer =
         |text: &String| text.parse().ok().filter(|integer: &i64| integer.to_string() == *text);
     let target = match () {
+        () if given().next().is_none() => DataType::Utf8,
         () if given().all(|text| integer(text).is_some()) => DataType::Int64,
         () if given().all(|text| parse_date(text).is_ok()) => DataType::Date32,
         () => DataType::Utf8,
@@ -141,5 +142,6 @@ mod tests {
         check(&["2024-01-31", "2024-02-01"], DataType::Date32);
         check(&["2024-01-31", "2024-02-30"], DataType::Utf8);
         check(&["1", "a"], DataType::Utf8);
+        check(&[], DataType::Utf8);
     }
 }
