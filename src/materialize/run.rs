@@ -236,7 +236,6 @@ impl Materializer<'_> {
             progress(Progress { written: told.written + total.rows, ..*told });
             if done {
                 told.written += total.rows;
-                total.without_key += scanned.without_key();
                 return Ok(total);
             }
         }

@@ -18,7 +18,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use super::{
     CREATED, Layout, Period, Sources,
     errors::{external, from_datafusion},
-    latest::{WITHOUT_KEY, latest},
+    latest,
 };
 use crate::{definition::Visible, error::Result, time::Timestamp};
 
@@ -81,11 +81,6 @@ impl Scanned {
     pub fn rows(&self) -> u64 {
         rows_of_scans(self.0.as_ref())
     }
-
-    /// How many rows with a null join key were left out.
-    pub fn without_key(&self) -> u64 {
-        without_key(self.0.as_ref())
-    }
 }
 
 fn rows_of_scans(plan: &dyn ExecutionPlan) -> u64 {
@@ -94,12 +89,6 @@ fn rows_of_scans(plan: &dyn ExecutionPlan) -> u64 {
         return plan.metrics().and_then(|metrics| metrics.output_rows()).unwrap_or(0) as u64;
     }
     inputs.into_iter().map(|input| rows_of_scans(input.as_ref())).sum()
-}
-
-fn without_key(plan: &dyn ExecutionPlan) -> u64 {
-    let here = plan.metrics().and_then(|metrics| metrics.sum_by_name(WITHOUT_KEY));
-    let below = plan.children().into_iter().map(|input| without_key(input.as_ref()));
-    here.map_or(0, |count| count.as_usize() as u64) + below.sum::<u64>()
 }
 
 /// The newest row of every entity of a source, as [`latest`] says, in batches: of the rows that can

@@ -20,16 +20,13 @@ use datafusion::{
         ExecutionPlanProperties, InputDistributionRequirements, PlanProperties,
         ReplaceChildrenOptions, apply_expression_roots,
         execution_plan::{CardinalityEffect, EmissionType},
-        metrics::{
-            BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet,
-            RecordOutput,
-        },
+        metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput},
         stream::RecordBatchStreamAdapter,
     },
 };
 use futures::{StreamExt, stream};
 
-use super::{WITHOUT_KEY, output_fields};
+use super::output_fields;
 use crate::offline::{
     feature_rows::{FeatureBatch, Held, KeyConverter, Layout, Position, is_newer},
     operator::physical_columns,
@@ -134,7 +131,6 @@ impl ExecutionPlan for LatestExec {
         let consumer = MemoryConsumer::new(format!("LatestExec[{partition}]"));
         let scan = Scan {
             groups: Groups::new(Arc::clone(&self.layout), Arc::clone(&schema))?,
-            without_key: MetricBuilder::new(&self.metrics).counter(WITHOUT_KEY, partition),
             reservation: consumer.register(context.memory_pool()),
             metrics: BaselineMetrics::new(&self.metrics, partition),
             input: self.input.execute(partition, context)?,
@@ -156,7 +152,6 @@ impl ExecutionPlan for LatestExec {
 /// One partition at work.
 struct Scan {
     groups: Groups,
-    without_key: Count,
     input: SendableRecordBatchStream,
     ended: bool,
     reservation: MemoryReservation,
@@ -170,7 +165,7 @@ impl Scan {
             let batch = self.input.next().await.transpose()?;
             let timer = self.metrics.elapsed_compute().timer();
             let latest = match batch {
-                Some(batch) => self.groups.push(&batch, &self.without_key)?,
+                Some(batch) => self.groups.push(&batch)?,
                 None => {
                     self.ended = true;
                     self.groups.finish()?
@@ -209,16 +204,12 @@ impl Groups {
         })
     }
 
-    /// Takes rows; gives the latest of the groups that ended. Counts those without a key.
-    fn push(&mut self, batch: &RecordBatch, without_key: &Count) -> Result<RecordBatch> {
+    /// Takes rows; gives the latest of the groups that ended.
+    fn push(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
         let slot = self.held.insert(FeatureBatch::new(batch, &self.layout, &self.converter)?);
         let mut ended = Vec::new();
         if let Some(batch) = self.held.get(slot) {
-            for row in 0..batch.len() {
-                if batch.keys.is_null(row) {
-                    without_key.add(1);
-                    continue;
-                }
+            for row in (0..batch.len()).filter(|row| !batch.keys.is_null(*row)) {
                 let key = batch.keys.get(row);
                 if self.key != key {
                     ended.extend(self.newest.take());

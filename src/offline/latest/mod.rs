@@ -23,13 +23,10 @@ use crate::{error::Result, value::Field};
 /// 64-bit integer.
 pub const HASH: &str = "__hash";
 
-/// The metric that counts the rows with a null join key.
-pub(super) const WITHOUT_KEY: &str = "without_key";
-
 /// Of feature rows with the columns of `layout`, the newest of every entity among those whose
 /// event time is in `period`: the one that a point-in-time join would find. The columns are those
 /// of the layout, then [`HASH`]; the rows come in no particular order. Rows with a null join key
-/// are left out, and counted.
+/// are left out.
 ///
 /// # Errors
 /// [`crate::error::Kind::Internal`] when the rows are not of the layout.
