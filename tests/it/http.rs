@@ -246,7 +246,8 @@ fn an_answer_has_a_limit_and_large_ones_arrive_whole() {
     let reply = send(&server, "/get-online-features", &[JSON], body.as_bytes());
     assert_eq!(reply.status, 200);
     let answer: Value = serde_json::from_slice(&reply.body).unwrap();
-    assert_eq!(answer["results"][1]["values"], json!(vec![3.5; 150_000]));
+    assert_eq!(answer["results"][0]["values"], json!(vec![1; 150_000]));
+    assert_eq!(answer["results"][1]["statuses"], json!(vec!["OUTSIDE_MAX_AGE"; 150_000]));
 }
 
 #[test]
@@ -273,8 +274,8 @@ fn a_request_names_one_host() {
 /// However many bodies come at once, and however slowly; small ones are not in their way.
 #[test]
 fn a_body_finds_room_beside_others_or_is_sent_away() {
-    let (_project, server) =
-        serving("[server]\nmax_body_bytes = 65536\nmax_bodies_bytes = 589824\n");
+    let limits = "max_body_bytes = 65536\nmax_answer_bytes = 65536\nmax_bodies_bytes = 589824\n";
+    let (_project, server) = serving(&format!("[server]\n{limits}"));
     let body = churn().to_string();
     let large = format!("{body}{}", " ".repeat(20_000));
     let ask = |body: &str| send(&server, "/get-online-features", &[JSON], body.as_bytes());
